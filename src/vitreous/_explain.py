@@ -1,0 +1,331 @@
+"""Explaining images: photographs in, heatmaps out. One trace serves all methods of a batch."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vitreous._version import __version__
+from vitreous.core.errors import InputError, NonFiniteError, VitreousError
+from vitreous.core.frame import Fit, Frame, frame_photo, frame_tensor
+from vitreous.core.heatmap import Heatmap, PhotoSource
+from vitreous.core.images import Photo, photo_to_input, read_photo
+from vitreous.core.provenance import Prediction, Provenance
+from vitreous.core.target import Target, label_of
+from vitreous.methods._method import METHODS, Method
+from vitreous.vit.memory import batch_that_fits
+from vitreous.vit.passes import Capture
+from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit, check_images
+
+MOST_PER_BATCH = 8
+Sources: TypeAlias = PhotoSource | Sequence[PhotoSource] | Tensor
+Methods: TypeAlias = Sequence[str] | Mapping[str, Mapping[str, Any]]
+Targets: TypeAlias = Target | Sequence[Target]
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A method with all its parameters."""
+
+    method: Method
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """One image ready for the model; the photograph itself is read again when it is drawn."""
+
+    image: Tensor
+    frame: Frame
+    name: str
+    digest: str
+    notes: tuple[str, ...]
+    photo: Callable[[], Photo]
+
+
+def explain(
+    vit: Vit,
+    images: Sources,
+    method: str = "agcam",
+    target: Targets = None,
+    fit: Fit = "crop",
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> list[Heatmap]:
+    """Explain what the model predicts for each image, by one method.
+
+    images      paths, PIL images, or a tensor "b 3 H W" in [0, 1] of the model's size, which is used as it is
+    method      a name from `list_methods`; its own parameters follow by name
+    target      None for the predicted class, an index, a class name, a Contrast, or a list with one for each image
+    fit         how a photograph becomes the model's input: "crop", "squash" or "pad"
+    batch_size  images traced together; chosen by memory if left out. The maps do not depend on it
+
+    Every image is read and checked before anything is computed. Raises ImageError, TargetError, UnknownNameError,
+    MethodNotApplicableError; see `explain_each` to go on after a bad file.
+    """
+    found = compare(
+        vit, _as_list(images), {method: parameters}, target, fit, batch_size=batch_size, seed=seed
+    )
+    return [maps[method] for maps in found]
+
+
+def compare(
+    vit: Vit,
+    images: Sources,
+    methods: Methods | None = None,
+    target: Targets = None,
+    fit: Fit = "crop",
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Any:
+    """Explain images by several methods that share one trace: one forward pass, and the fewest backward passes.
+
+    methods  names, or a mapping from names to parameters; None takes every method that applies to the model
+
+    Gives a dict from method to heatmap for a single image, or a list of such dicts for a sequence or tensor. Other
+    arguments and errors as in `explain`.
+    """
+    single = not isinstance(images, Tensor | list | tuple)
+    sources = _as_list(images)
+    found = []
+    for result in explain_each(
+        vit, sources, methods, target, fit, batch_size=batch_size, seed=seed, check_first=True
+    ):
+        if isinstance(result, VitreousError):
+            raise result
+        found.append(result)
+    return found[0] if single else found
+
+
+def explain_each(
+    vit: Vit,
+    images: Sequence[PhotoSource] | Tensor,
+    methods: Methods | None = None,
+    target: Targets = None,
+    fit: Fit = "crop",
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    check_first: bool = False,
+) -> Iterator[dict[str, Heatmap] | VitreousError]:
+    """Explain images one batch at a time, giving each image's heatmaps, or the error that this image met, in order.
+
+    A bad file costs its own result and nothing else. With `check_first` all images are read before the first is computed.
+    """
+    plan = _plan(vit, methods)
+    count = len(images)
+    if count == 0:
+        raise InputError("images is empty.", "Give at least one image.")
+    targets = _targets(target, count)
+    capture = _joint_capture(vit, plan)
+    size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH)
+    early = [_prepare(vit, images, index, fit) for index in range(count)] if check_first else None
+    if early is not None:
+        yield from [item for item in early if isinstance(item, VitreousError)][:1]
+    for start in range(0, count, size):
+        indices = range(start, min(start + size, count))
+        prepared = [early[index] if early is not None else _prepare(vit, images, index, fit) for index in indices]
+        good = [item for item in prepared if isinstance(item, _Prepared)]
+        wanted = [targets[index] for index, item in zip(indices, prepared, strict=True) if isinstance(item, _Prepared)]
+        maps = iter(_explain_batch(vit, good, plan, wanted, capture, seed))
+        for item in prepared:
+            yield item if isinstance(item, VitreousError) else next(maps)
+
+
+def list_methods(pattern: str = "*") -> list[str]:
+    """List the names of the explanation methods that match a shell pattern such as '*grad*'."""
+    return METHODS.names(pattern)
+
+
+def _as_list(images: Sources) -> Sequence[PhotoSource] | Tensor:
+    if isinstance(images, str | Path | Image.Image | Photo):
+        return [images]
+    return images
+
+
+def _plan(vit: Vit, methods: Methods | None) -> list[_Planned]:
+    if methods is None:
+        methods = [name for name in METHODS if not METHODS[name].why_not(vit)]
+    if isinstance(methods, str):
+        methods = [methods]
+    given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, {})
+    if not given:
+        raise InputError("methods is empty.", "Name at least one method; see vt.list_methods().")
+    plan = [_Planned(METHODS[name], METHODS[name].complete(parameters)) for name, parameters in given.items()]
+    for item in plan:
+        item.method.require_applicable(vit)
+    return plan
+
+
+def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
+    """The least that one pass must keep to serve all methods."""
+    each = [item.method.capture(vit, item.parameters) for item in plan]
+    return Capture(
+        min(capture.first for capture in each),
+        any(capture.graph for capture in each),
+        any(capture.pixels for capture in each),
+    )
+
+
+def _targets(target: Targets, count: int) -> list[Target]:
+    if not isinstance(target, list | tuple):
+        return [target] * count  # type: ignore[list-item]
+    if len(target) != count:
+        raise InputError(f"target is a list of {len(target)} for {count} images.", "Give one target, or one for each image.")
+    return list(target)
+
+
+def _prepare(vit: Vit, images: Any, index: int, fit: Fit) -> _Prepared | VitreousError:
+    try:
+        return _prepare_tensor(vit, images, index) if isinstance(images, Tensor) else _prepare_photo(vit, images[index], fit)
+    except VitreousError as problem:
+        return problem
+
+
+def _prepare_photo(vit: Vit, source: PhotoSource, fit: Fit) -> _Prepared:
+    photo = read_photo(source)
+    wanted = vit.preprocessing
+    frame = frame_photo(photo.size, wanted.size, vit.patch, vit.grid, fit, wanted.crop_share)
+    image = photo_to_input(photo, frame, wanted.interpolation)
+    again = partial(read_photo, source) if isinstance(source, str | Path) else lambda: photo
+    return _Prepared(image, frame, photo.name, photo.digest, photo.notes, again)
+
+
+def _prepare_tensor(vit: Vit, images: Tensor, index: int) -> _Prepared:
+    if index == 0:
+        check_images(images, vit.preprocessing.size)
+    image = images[index].detach().float().cpu()
+    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    photo = read_photo(Image.fromarray(np.ascontiguousarray(pixels)))
+    frame = frame_tensor(vit.preprocessing.size, vit.patch, vit.grid)
+    return _Prepared(image, frame, f"tensor[{index}]", photo.digest, (), lambda: photo)
+
+
+def _explain_batch(
+    vit: Vit, prepared: list[_Prepared], plan: list[_Planned], targets: list[Target], capture: Capture, seed: int
+) -> list[dict[str, Heatmap] | VitreousError]:
+    if not prepared:
+        return []
+    try:
+        return list(_run_batch(vit, prepared, plan, targets, capture, seed))
+    except VitreousError as problem:
+        if len(prepared) == 1:
+            return [problem]
+    # One image of the batch met an error: alone, the others do not.
+    alone = zip(prepared, targets, strict=True)
+    return [result for item, target in alone for result in _explain_batch(vit, [item], plan, [target], capture, seed)]
+
+
+def _run_batch(
+    vit: Vit, prepared: list[_Prepared], plan: list[_Planned], targets: list[Target], capture: Capture, seed: int
+) -> list[dict[str, Heatmap]]:
+    began = time.perf_counter()
+    images = torch.stack([item.image for item in prepared])
+    with vit.trace(images, targets, capture=capture) as trace:
+        relevance = {item.method.name: _relevance(item, trace) for item in plan}
+        seconds = time.perf_counter() - began
+        record = partial(_provenance, vit, trace, seed=seed, seconds=seconds)
+        predictions = _predictions(vit, trace)
+        return [
+            {
+                item.method.name: Heatmap(
+                    relevance=relevance[item.method.name][index],
+                    unit=item.method.unit,
+                    signed=item.method.is_signed(item.parameters),
+                    frame=image.frame,
+                    provenance=record(item, image, index, predictions[index]),
+                    photo=image.photo,
+                )
+                for item in plan
+            }
+            for index, image in enumerate(prepared)
+        ]
+
+
+def _relevance(item: _Planned, trace: Trace) -> np.ndarray:
+    found = item.method.function(trace, **item.parameters).detach().float()
+    if not bool(torch.isfinite(found).all()):
+        raise NonFiniteError(
+            f"Method {item.method.name!r} gave NaN or infinity.", "Run the model in float32, or use another method."
+        )
+    result: np.ndarray = found.cpu().numpy()
+    return result
+
+
+def _predictions(vit: Vit, trace: Trace, most: int = 5) -> list[tuple[Prediction, ...]]:
+    if not vit.has_classes:
+        return [()] * trace.logits.shape[0]
+    logits = trace.logits.detach().cpu()
+    probabilities = logits.double().softmax(1)
+    top = logits.topk(min(most, logits.shape[1]), dim=1).indices.tolist()
+    return [
+        tuple(
+            Prediction(
+                index=index,
+                label=label_of(index, vit.labels),
+                logit=float(logits[image, index]),
+                probability=float(probabilities[image, index]),
+            )
+            for index in indices
+        )
+        for image, indices in enumerate(top)
+    ]
+
+
+def _provenance(
+    vit: Vit,
+    trace: Trace,
+    item: _Planned,
+    image: _Prepared,
+    index: int,
+    predictions: tuple[Prediction, ...],
+    *,
+    seed: int,
+    seconds: float,
+) -> Provenance:
+    return Provenance(
+        method=item.method.name,
+        parameters=item.parameters,
+        paper=item.method.paper,
+        target=trace.target.names[index],
+        score=float(trace.score[index]),
+        predictions=predictions,
+        model=vit.name,
+        weights_digest=vit.digest,
+        weights_source=vit.source,
+        image=image.name,
+        image_digest=image.digest,
+        preprocessing={**asdict(vit.preprocessing), "fit": image.frame.fit},
+        seed=seed,
+        versions=_versions(),
+        device=str(vit.device),
+        dtype=str(vit.dtype).removeprefix("torch."),
+        seconds=seconds,
+        batch=trace.logits.shape[0],
+        forwards=trace.forwards,
+        backwards=trace.backwards,
+        warnings=(*vit.warnings, *image.notes),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"vitreous": __version__, "python": platform.python_version()}
+    for library in ("torch", "timm", "transformers", "torchvision", "open_clip_torch", "pillow"):
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found

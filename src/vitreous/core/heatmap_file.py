@@ -1,0 +1,117 @@
+"""The file format of a heatmap: one safetensors file whose header holds unit, frame and provenance as JSON.
+
+Nothing in it can run code, and a reader needs only numpy to see the raw relevance.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from vitreous.core.errors import InputError, OutputError, OutputExistsError
+from vitreous.core.frame import Frame
+from vitreous.core.provenance import Provenance
+
+if TYPE_CHECKING:
+    from vitreous.core.heatmap import Heatmap
+
+SCHEMA = 1
+
+
+def write(heatmap: "Heatmap", path: Path, overwrite: bool) -> Path:
+    """Write `heatmap` to `path`: whole or not at all."""
+    header = {
+        "schema": SCHEMA,
+        "unit": heatmap.unit,
+        "signed": heatmap.signed,
+        "frame": asdict(heatmap.frame),
+        "provenance": heatmap.provenance.model_dump(mode="json"),
+    }
+    content = save(
+        {"relevance": np.ascontiguousarray(heatmap.relevance)},
+        metadata={"vitreous": json.dumps(header, ensure_ascii=False, allow_nan=False)},
+    )
+    return write_whole(path, content, overwrite)
+
+
+def write_whole(path: Path, content: bytes, overwrite: bool) -> Path:
+    """Write bytes through a temporary file beside `path`, so that a crash leaves no half file.
+
+    Raises OutputExistsError if the file exists and `overwrite` is not given, OutputError if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    except OSError as problem:
+        raise OutputError(f"{path} cannot be written: {problem.strerror}.", "Choose another folder.") from problem
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(Path(scratch), path, overwrite)
+    except OSError as problem:
+        raise OutputError(f"{path} cannot be written: {problem.strerror}.", "Free space or choose another folder.") from problem
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+    return path
+
+
+def _publish(scratch: Path, path: Path, overwrite: bool) -> None:
+    """Give the finished file its name; a hard link fails if the name is taken, without a gap to race in."""
+    umask = os.umask(0)
+    os.umask(umask)
+    scratch.chmod(0o666 & ~umask)  # a temporary file is private; a result has the permissions of any new file
+    if overwrite:
+        scratch.replace(path)
+        return
+    try:
+        os.link(scratch, path)
+    except FileExistsError as problem:
+        raise OutputExistsError(f"{path} exists already.", "Choose another name, or allow overwriting.") from problem
+
+
+def read(path: Path) -> "Heatmap":
+    """Read a heatmap back, checking everything a damaged or foreign file could get wrong."""
+    from vitreous.core.heatmap import Heatmap  # noqa: PLC0415  (the format and the type know each other)
+
+    fix = "Give a file written by Heatmap.save."
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("vitreous")
+            names = set(file.keys())
+            relevance = file.get_tensor("relevance") if "relevance" in names else None
+    except FileNotFoundError as problem:
+        raise OutputError(f"{path} does not exist.", fix) from problem
+    except (OSError, SafetensorError) as problem:
+        raise OutputError(f"{path} is not a heatmap file: {problem}.", fix) from problem
+    if text is None or relevance is None:
+        raise OutputError(f"{path} is a safetensors file, but not a heatmap.", fix)
+    try:
+        header: dict[str, Any] = json.loads(text)
+        if header["schema"] != SCHEMA:
+            raise OutputError(
+                f"{path} has heatmap schema {header['schema']}; this version reads schema {SCHEMA}.",
+                "Read it with the version of Vitreous that wrote it.",
+            )
+        return Heatmap(
+            relevance=relevance.astype(np.float32, copy=False),
+            unit=str(header["unit"]),
+            signed=bool(header["signed"]),
+            frame=_frame(header["frame"]),
+            provenance=Provenance.model_validate(header["provenance"]),
+        )
+    except (KeyError, TypeError, ValueError, ValidationError, InputError) as problem:
+        raise OutputError(f"{path} has a damaged heatmap header: {problem}.", fix) from problem
+
+
+def _frame(fields: dict[str, Any]) -> Frame:
+    """Build the frame from JSON, where tuples have become lists."""
+    return Frame(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})

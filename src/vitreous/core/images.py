@@ -1,0 +1,344 @@
+"""Guarded reading of photographs: a few formats, bounded sizes, ordinary files only, one upright RGB result.
+
+A photograph may come from anybody, so nothing about it is trusted: the file is read once into memory within
+a limit, its header is checked before a pixel is decoded, and every failure of a decoder becomes one error.
+"""
+
+import errno
+import hashlib
+import io
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn
+
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from vitreous.core.errors import (
+    ImageDamagedError,
+    ImageFormatError,
+    ImageNotFoundError,
+    ImageTooLargeError,
+    InputError,
+    VitreousError,
+    near_matches,
+)
+from vitreous.core.upright import upright_rgb
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_CONVERT = "Supported are JPEG, PNG, WebP, TIFF, BMP and GIF: convert it to one of these first."
+_CONVERT_DICOM = "Convert it to PNG or TIFF first, choosing the window of grey values yourself."
+
+# How files begin. The supported ones tell a damaged picture from a file that never was one.
+_SUPPORTED_STARTS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|II[*+]\0|MM\0[*+]|GIF8[79]a|BM.{4}\0\0\0\0", re.DOTALL
+)
+_OTHER_STARTS = {
+    "a DICOM file": rb".{128}DICM",
+    "a PDF document": rb"\s*%PDF",
+    "an EPS or PostScript document": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "a FITS file": rb"SIMPLE  =",
+    "an SVG drawing": rb"(?:\xef\xbb\xbf)?\s*<(?:.*<)?svg[\s>]",
+    "a web page, perhaps a failed download": rb"(?i)\s*<(?:!doctype html|html)",
+    "a Git LFS pointer, not the file itself": rb"version https://git-lfs",
+    "a HEIC or AVIF picture": rb"....ftyp(?:hei|hev|mif|msf|avi)",
+    "a JPEG 2000 picture": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "a JPEG XL picture": rb"\0\0\0\x0cJXL |\xff\x0a",
+    "a Photoshop document": rb"8BPS",
+    "a ZIP archive": rb"PK\x03\x04",
+    "a gzip archive": rb"\x1f\x8b",
+}
+_OTHER_KINDS = {kind: re.compile(start, re.DOTALL) for kind, start in _OTHER_STARTS.items()}
+_URL = re.compile(r"(?i)[a-z][a-z0-9+.-]+://|(?:https?|ftp|file):/|data:")
+
+# Counting walks the whole file, so a file made of nothing but tiny frames must not be counted to its end.
+_MOST_FRAMES = 1000
+_MOST_BYTES_TO_COUNT = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """How much one photograph may cost.
+
+    max_bytes   of the file
+    max_pixels  of the decoded picture; the default stays below the size at which Pillow itself warns
+                (PIL.Image.MAX_IMAGE_PIXELS, never changed here, because it belongs to the whole process)
+    """
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 80_000_000
+
+
+DEFAULT_LIMITS = ReadLimits()
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph as everything else sees it: upright, RGB, 8 bits, without metadata.
+
+    name    file name without folders, or "image" for a picture that never was a file
+    digest  sha256 over size and pixels, so equal for a file and for the same pixels given as a PIL image
+    notes   what reading changed or left out, as plain phrases
+    """
+
+    image: Image.Image = field(repr=False, compare=False)
+    name: str
+    digest: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.height, self.image.width
+
+
+def read_photo(source: str | Path | Image.Image | Photo, limits: ReadLimits = DEFAULT_LIMITS) -> Photo:
+    """Read a photograph from a file or take over a PIL image; a Photo is given back as it is.
+
+    Raises ImageNotFoundError (no ordinary readable file), ImageFormatError (not a supported format or range
+    of values), ImageDamagedError (empty, cut short, changed while being read) or ImageTooLargeError (beyond
+    `limits`).
+    """
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, Image.Image):
+        filename = getattr(source, "filename", "")
+        name = Path(os.fsdecode(filename)).name if isinstance(filename, str | bytes) else ""
+        frame = _current_frame(source)
+        return _with_notes(_finish(source, _writable(name) or "image", limits), frame)
+    try:
+        text = os.fsdecode(source)
+    except TypeError:
+        raise InputError(
+            f"An image was given as {type(source).__name__}.",
+            "Give a path, a PIL image, or PIL.Image.fromarray(array) for pixels in an array.",
+        ) from None
+    return decode_photo(_read_file(text, limits.max_bytes), _writable(Path(text).name), limits)
+
+
+def decode_photo(data: bytes, name: str, limits: ReadLimits = DEFAULT_LIMITS) -> Photo:
+    """Decode the bytes of one image file, for instance of an upload; errors as for `read_photo`."""
+    if not data:
+        raise ImageDamagedError(f"The image {_shown(name)} is empty (0 bytes).", "Copy or download it again.")
+    if len(data) > limits.max_bytes:
+        _refuse_bytes(name, len(data), limits.max_bytes)
+    if data[128:132] == b"DICM":  # before decoding: a DICOM file may also begin like a TIFF
+        _refuse_format(data, name)
+    with _decoder_faults(name):
+        try:
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            opened = None
+    if opened is None:
+        _refuse_format(data, name)
+    with opened as image:
+        photo = _finish(image, name, limits)
+        return _with_notes(photo, _first_frame(image, len(data)))
+
+
+def _finish(image: Image.Image, name: str, limits: ReadLimits) -> Photo:
+    """Check the size that the header promises, then decode."""
+    with _decoder_faults(name):
+        _check_pixels(image, name, limits)
+        rgb, notes = upright_rgb(image, _shown(name))
+        pixels = rgb.tobytes()
+    digest = hashlib.sha256(f"RGB {rgb.height} {rgb.width}\n".encode() + pixels).hexdigest()
+    # Rebuilt from its bytes, the picture has no EXIF and no open file, and its giver can no longer change it.
+    return Photo(Image.frombytes("RGB", rgb.size, pixels), name, digest, tuple(notes))
+
+
+def _with_notes(photo: Photo, notes: list[str]) -> Photo:
+    return replace(photo, notes=(*notes, *photo.notes))
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def _read_file(text: str, most: int) -> bytes:
+    """Read an ordinary file whole; one that grows, shrinks or is rewritten meanwhile is an error.
+
+    A file that is *replaced* meanwhile is no error: the open one keeps its old contents. A rewrite to the
+    same length within one tick of the file system's clock (milliseconds) is beyond what can be seen.
+    """
+    if _URL.match(text):
+        raise ImageNotFoundError(
+            f"The image {_shown(text)} is a web address, and addresses are not read.",
+            "Download it first and give the path of the file.",
+        )
+    # Without O_NONBLOCK, opening a pipe that took the file's place after the check would wait for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        _require_ordinary(Path(text).stat(), text)  # first, because opening a device can already act on it
+        with os.fdopen(os.open(text, flags), "rb") as file:
+            before = os.fstat(file.fileno())
+            _require_ordinary(before, text)
+            if before.st_size > most:
+                _refuse_bytes(text, before.st_size, most)
+            data = file.read(before.st_size + 1)
+            after = os.fstat(file.fileno())
+    except (OSError, ValueError) as error:
+        _refuse_path(text, error)
+    if (len(data), before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
+        raise ImageDamagedError(
+            f"The image {_shown(text)} changed while it was being read.",
+            "Wait until the program that writes it has finished, then read it again.",
+        )
+    return data
+
+
+def _require_ordinary(status: os.stat_result, text: str) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kind = kinds.get(stat.S_IFMT(status.st_mode), "a device")
+    raise ImageNotFoundError(f"The image {_shown(text)} is {kind}, not a file.", "Give the path of a file.")
+
+
+def _refuse_path(text: str, error: OSError | ValueError) -> NoReturn:
+    """Say in words why a path cannot be read."""
+    if isinstance(error, ValueError):
+        cause, fix = "is not a possible path (it holds a NUL or a character that no file name can have)", ""
+    elif error.errno == errno.ENOENT and Path(text).is_symlink():
+        cause, fix = "is a link to a file that does not exist", "Mend the link or give the file itself."
+    elif error.errno == errno.ENOENT:
+        cause, fix = _missing(Path(text))
+    else:
+        known = {
+            errno.ELOOP: "is a loop of symbolic links",
+            errno.ENAMETOOLONG: "has a name longer than the file system allows",
+            errno.ENOTDIR: "leads through something that is not a directory",
+            errno.EACCES: "may not be read by this user (permission denied)",
+            errno.EPERM: "may not be read by this user (permission denied)",
+        }
+        cause, fix = known.get(error.errno or 0, f"cannot be read ({error.strerror})"), ""
+    raise ImageNotFoundError(
+        f"The image {_shown(text)} {cause}.", fix or "Give the path of an image file that can be read."
+    ) from error
+
+
+def _missing(path: Path) -> tuple[str, str]:
+    """Find the first part of the path that does not exist, and what resembles it there."""
+    while path.parent != path and not path.parent.exists():
+        path = path.parent
+    try:
+        names = [entry.name for entry in itertools.islice(path.parent.iterdir(), 10_000)]
+    except OSError:
+        names = []
+    same = [name for name in names if name.casefold() == path.name.casefold()]
+    cause = f"does not exist (there is no {_shown(path.name)} in {_shown(str(path.parent))})"
+    return cause, f"Did you mean {same[0]!r}?" if same else near_matches(path.name, names)
+
+
+def _writable(name: str) -> str:
+    """Replace the bytes of a file name that are no text, so that records can be written as UTF-8."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _shown(text: str) -> str:
+    """Quote a name for a message: control characters escaped, the middle of an endless one left out."""
+    return repr(text if len(text) <= 200 else f"{text[:120]}…{text[-60:]}")
+
+
+# ------------------------------------------------------------------------------------------- refusals
+
+
+def _refuse_bytes(text: str, size: int, most: int) -> NoReturn:
+    raise ImageTooLargeError(
+        f"The image {_shown(text)} has {size:,} bytes; the limit is {most:,}.",
+        "Make it smaller, or pass limits=ReadLimits(max_bytes=…) if you trust it.",
+    )
+
+
+def _check_pixels(image: Image.Image, name: str, limits: ReadLimits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeError(
+            f"The image {_shown(name)} is {width} x {height} pixels; the limit is {limits.max_pixels:,}.",
+            "Make it smaller, or pass limits=ReadLimits(max_pixels=…) if you trust it.",
+        )
+    if min(width, height) < 1:
+        raise ImageDamagedError(
+            f"The image {_shown(name)} is {width} x {height}: it has no pixel.",
+            "Give a picture of at least 1 x 1.",
+        )
+
+
+def _refuse_format(data: bytes, name: str) -> NoReturn:
+    """Say what the bytes look like instead of an image that is read."""
+    if _SUPPORTED_STARTS.match(data) and data[128:132] != b"DICM":
+        raise ImageDamagedError(
+            f"The image {_shown(name)} begins like an image, but its header cannot be read.",
+            "It is cut short, damaged or of a rare layout: copy or download it again, or save it as plain PNG.",
+        )
+    head = data[:2048]
+    kinds = (kind for kind, start in _OTHER_KINDS.items() if start.match(head))
+    kind = next(kinds, "a DICOM file" if name.lower().endswith((".dcm", ".dicom")) else "")
+    if not kind:
+        kind = "a text file" if head.isascii() and b"\0" not in head else "no image format that is known here"
+    fix = _CONVERT_DICOM if kind == "a DICOM file" else _CONVERT
+    raise ImageFormatError(f"The image {_shown(name)} is {kind}.", fix)
+
+
+@contextmanager
+def _decoder_faults(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an error about the photograph; our own errors pass."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise ImageTooLargeError(
+            f"The image {_shown(name)} is too large to be decoded safely ({error or 'out of memory'}).",
+            "Make it smaller; if you trust it, raise both PIL.Image.MAX_IMAGE_PIXELS and limits.max_pixels.",
+        ) from error
+    except VitreousError:
+        raise
+    except Exception as error:  # on bytes that they do not expect, decoders raise anything
+        raise ImageDamagedError(
+            f"The image {_shown(name)} cannot be decoded ({error}).",
+            "It is damaged or cut short: copy or download it again.",
+        ) from error
+
+
+# ---------------------------------------------------------------------------------------------- frames
+
+
+def _first_frame(image: Image.Image, length: int) -> list[str]:
+    """Say that frame 0 of several was used; only after it was decoded, because counting moves the file on."""
+    if not getattr(image, "is_animated", False):
+        return []
+    kind = {"TIFF": "several pages: page", "MPO": "several pictures: picture"}.get(
+        image.format or "", "animated: frame"
+    )
+    return [f"{kind} 0 of {_count_frames(image, length)} is used"]
+
+
+def _count_frames(image: Image.Image, length: int) -> str:
+    try:
+        if not isinstance(image, TiffImageFile):
+            counted = image.format != "GIF" or length <= _MOST_BYTES_TO_COUNT
+            return str(getattr(image, "n_frames", "many")) if counted else "many"
+        for frame in range(1, _MOST_FRAMES):
+            try:
+                image.seek(frame)
+            except EOFError:
+                return str(frame)
+    except Exception:  # noqa: BLE001  (frame 0 is whole, and damage further on is none of its business)
+        return "many"
+    return f"{_MOST_FRAMES} or more"
+
+
+def _current_frame(image: Image.Image) -> list[str]:
+    """Say which frame of a PIL image of several is used, without moving the image on to count them."""
+    # Asking a GIF that is loaded would make Pillow decode it again, losing what was drawn on it since.
+    loaded = not getattr(image, "tile", None)
+    try:
+        animated = vars(image).get("is_animated") if loaded else getattr(image, "is_animated", False)
+        several = animated or image.tell() > 0
+        return [f"several frames: frame {image.tell()} is used"] if several else []
+    except Exception:  # noqa: BLE001  (a closed file can no longer tell, though its pixels may be loaded)
+        return []

@@ -1,0 +1,137 @@
+"""Target: the question asked of the model, resolved once before anything is explained.
+
+A target turns the logits of an image into one number, the score, whose cause is then looked for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+
+from vitreous.core.errors import TargetError, near_matches
+from vitreous.core.shapes import Indices, Logits, PerImage
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Why `a` rather than `b`: the difference of their logits. Each is an index or a class name."""
+
+    a: int | str
+    b: int | str
+
+
+Target: TypeAlias = int | str | Contrast | None
+"""None or "predicted", a class index, a class name, a Contrast, or "embedding" for models without classes."""
+
+
+@dataclass(frozen=True)
+class ResolvedTarget:
+    """The targets of one batch: `plus[i]` is the output explained for image i, `minus[i]` the one subtracted (-1: none).
+
+    kind "embedding" explains the whole output vector by its product with its own direction.
+    """
+
+    kind: Literal["logit", "embedding"]
+    plus: Indices
+    minus: Indices
+    names: tuple[str, ...]
+
+    def score(self, logits: Logits) -> PerImage:
+        """Reduce logits to the explained number of each image."""
+        if self.kind == "embedding":
+            direction = torch.nn.functional.normalize(logits.detach(), dim=1)
+            return (logits * direction).sum(1)
+        plus, minus = self.plus.to(logits.device), self.minus.to(logits.device)
+        score = logits.gather(1, plus[:, None])[:, 0]
+        contrasted = logits.gather(1, minus.clamp(min=0)[:, None])[:, 0]
+        return torch.where(minus >= 0, score - contrasted, score)
+
+    def select(self, keep: slice) -> "ResolvedTarget":
+        """Give the targets of some of the images."""
+        return ResolvedTarget(self.kind, self.plus[keep], self.minus[keep], self.names[keep])
+
+
+def resolve_target(
+    target: Target | Sequence[Target],
+    logits: Logits,
+    labels: tuple[str, ...] | None = None,
+    has_classes: bool = True,
+) -> ResolvedTarget:
+    """Resolve one target for all images, or a list with one for each, against the logits of the unchanged images.
+
+    Raises TargetError for an index outside the outputs, an unknown or ambiguous name, a list of the wrong length, or
+    "predicted" asked of a model that has no classes.
+    """
+    images, outputs = logits.shape
+    targets = list(target) if isinstance(target, Sequence) and not isinstance(target, str) else [target] * images
+    if len(targets) != images:
+        raise TargetError(
+            f"target is a list of {len(targets)} for {images} images.", "Give one target, or one for each image."
+        )
+    embedding = [item == "embedding" for item in targets]
+    if any(embedding):
+        if not all(embedding):
+            raise TargetError("target mixes 'embedding' with classes.", "Explain the two in separate calls.")
+        absent = torch.full((images,), -1)
+        return ResolvedTarget("embedding", absent, absent, ("embedding",) * images)
+    best = logits.argmax(1)
+    names, plus, minus = [], [], []
+    for image, item in enumerate(targets):
+        first, second = (item.a, item.b) if isinstance(item, Contrast) else (item, None)
+        plus.append(_index(first, int(best[image]), outputs, labels, has_classes))
+        minus.append(-1 if second is None else _index(second, -1, outputs, labels, has_classes))
+        name = label_of(plus[-1], labels)
+        names.append(name if second is None else f"{name} minus {label_of(minus[-1], labels)}")
+    return ResolvedTarget("logit", torch.tensor(plus), torch.tensor(minus), tuple(names))
+
+
+def label_of(index: int, labels: tuple[str, ...] | None) -> str:
+    """Name an output: its label with the index, or the index alone."""
+    return f"{labels[index]} ({index})" if labels is not None else f"output {index}"
+
+
+def _index(
+    target: int | str | None, best: int, outputs: int, labels: tuple[str, ...] | None, has_classes: bool
+) -> int:
+    if target is None or target == "predicted":
+        if not has_classes:
+            raise TargetError(
+                f"The model returns an embedding of {outputs} numbers, not classes: its largest number means nothing.",
+                "Use target='embedding', an index, or open the model with a classification head.",
+            )
+        return best
+    if isinstance(target, bool) or not isinstance(target, int | str):
+        raise TargetError(
+            f"target={target!r} is a {type(target).__name__}.", "Give a class index, a class name or a vt.Contrast."
+        )
+    if isinstance(target, str):
+        return find_label(target, labels)
+    if not 0 <= target < outputs:
+        raise TargetError(f"target={target} is no output of the model.", f"It has outputs 0 to {outputs - 1}.")
+    return target
+
+
+def find_label(name: str, labels: tuple[str, ...] | None) -> int:
+    """Find the class called `name`, in full or by one of its comma-separated synonyms, ignoring case."""
+    if labels is None:
+        raise TargetError(
+            f"target={name!r} is a name, and the model has no class names.",
+            "Give an index, or open the model with labels=[…].",
+        )
+    wanted = name.strip().casefold()
+    whole = [index for index, label in enumerate(labels) if label.casefold() == wanted]
+    synonyms = [list(map(str.strip, label.casefold().split(","))) for label in labels]
+    found = whole or [index for index, names in enumerate(synonyms) if wanted in names]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise TargetError(
+            f"target={name!r} names {len(found)} classes: {', '.join(label_of(index, labels) for index in found)}.",
+            "Give the index.",
+        )
+    known = [synonym for names in synonyms for synonym in names]
+    raise TargetError(
+        f"No class is called {name!r}. {near_matches(wanted, known)}".strip(),
+        "Give one of the model's class names, or an index.",
+    )

@@ -1,0 +1,1 @@
+"""Explanation methods, one file each. A new file with one decorated function is found by itself."""

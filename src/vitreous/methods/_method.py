@@ -1,0 +1,131 @@
+"""What a method declares about itself, and the registry of all methods."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from vitreous.core.errors import InputError, MethodNotApplicableError, near_matches
+from vitreous.core.registry import Registry
+from vitreous.vit.passes import Capture
+from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit
+
+Parameters: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One explanation method: a function of a trace, and the facts the catalogue, the planner and the tests read.
+
+    level       "patch" gives (b, gh, gw), "pixel" gives (b, H, W)
+    gradient    whether it asks the trace for gradients
+    pixels      whether it needs the gradient at the input
+    only_block  the parameter that names the single block it reads; None if it reads them all
+    """
+
+    name: str
+    function: Callable[..., Any]
+    paper: str | None
+    class_specific: bool
+    signed: bool | Callable[[Parameters], bool]
+    unit: str
+    cost: str
+    level: Literal["patch", "pixel"]
+    gradient: bool
+    pixels: bool
+    only_block: str | None
+
+    @property
+    def title(self) -> str:
+        """The first sentence of the file: what the method shows."""
+        text = inspect.getdoc(inspect.getmodule(self.function)) or ""
+        return text.split(". ")[0].split("\n")[0].rstrip(".")
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The named parameters with their default values."""
+        parameters = list(inspect.signature(self.function).parameters.values())[1:]
+        return {parameter.name: parameter.default for parameter in parameters}
+
+    def complete(self, given: Parameters) -> dict[str, Any]:
+        """Fill in the defaults. Raises InputError for a parameter that the method does not have."""
+        for name in given:
+            if name not in self.defaults:
+                near = near_matches(name, self.defaults)
+                raise InputError(
+                    f"Method {self.name!r} has no parameter {name!r}. {near}".strip(),
+                    f"It has: {', '.join(self.defaults) or 'none'}.",
+                )
+        return {**self.defaults, **given}
+
+    def is_signed(self, parameters: Parameters) -> bool:
+        """Whether the map can be negative with these parameters."""
+        return self.signed(parameters) if callable(self.signed) else self.signed
+
+    def capture(self, vit: Vit, parameters: Parameters) -> Capture:
+        """The least that a pass must keep for this method."""
+        first = 0
+        if self.only_block is not None and vit.blocks:
+            first = block_index(parameters[self.only_block], len(vit.blocks))
+        return Capture(first, self.gradient, self.pixels)
+
+    def require_applicable(self, vit: Vit) -> None:
+        """Raise MethodNotApplicableError with the reason if the method means nothing on this model."""
+        reason = self.why_not(vit)
+        if reason:
+            raise MethodNotApplicableError(f"Method {self.name!r} does not apply to {vit.name}: {reason}.", "Use 'saliency'.")
+
+    def why_not(self, vit: Vit) -> str:
+        """Say why the method does not apply to a model; empty if it does."""
+        if self.level == "patch" and not vit.blocks:
+            return "the model has no plain attention over one set of tokens"
+        return ""
+
+
+METHODS: Registry[Method] = Registry("method", "vitreous.methods")
+
+
+def method(
+    *,
+    paper: str | None,
+    class_specific: bool,
+    signed: bool | Callable[[Parameters], bool],
+    unit: str,
+    cost: str,
+    level: Literal["patch", "pixel"] = "patch",
+    gradient: bool = True,
+    pixels: bool = False,
+    only_block: str | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function under its own name; the arguments are those of `Method`.
+
+    `cost` counts passes of the model: "1F1B" is one forward and one backward, shared with the other methods of a trace.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__
+        METHODS.add(
+            name,
+            Method(
+                name, function, paper, class_specific, signed, unit, cost, level, gradient, pixels, only_block
+            ),
+        )
+        return function
+
+    return register
+
+
+def block_index(block: int, blocks: int) -> int:
+    """Turn a block number, negative from the end, into its index. Raises InputError outside the model."""
+    if not -blocks <= block < blocks:
+        raise InputError(f"block={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks}).")
+    return block % blocks
+
+
+def captured(trace: Trace, block: int) -> int:
+    """Where a block is in the trace's sequences, which start at its first captured block."""
+    index = block_index(block, len(trace.vit.blocks)) - trace.first
+    if index < 0:
+        raise InputError(f"block={block} was not captured.", f"The trace starts at block {trace.first}.")
+    return index

@@ -1,0 +1,30 @@
+"""Attention Grad-CAM: the last block's attention heads, weighted by their gradient. Baseline of Chefer et al. 2021."""
+
+from vitreous.core.shapes import PatchMap
+from vitreous.methods._method import captured, method
+from vitreous.methods._reading import read_rows
+from vitreous.vit.trace import Trace
+
+
+@method(
+    paper="arXiv:2012.09838",
+    class_specific=True,
+    signed=lambda parameters: not parameters["relu"],
+    unit="logit gradient x attention",
+    cost="1F + backward of one block",
+    only_block="block",
+)
+def attention_gradcam(trace: Trace, block: int = -1, relu: bool = True) -> PatchMap:
+    """Weigh each head's class-token row by the mean gradient of that row over the patches, and average the heads.
+
+    Grad-CAM with attention heads as channels, as its authors' comparison defines it (section 4). With `relu` the map can be
+    zero everywhere: it is then flagged as uninformative. Ignores all blocks but one. In models without a class token the
+    rows are averaged as the head reads them.
+    """
+    index = captured(trace, block)
+    attention = trace.patches(read_rows(trace, trace.attention[index]))
+    gradient = trace.patches(read_rows(trace, trace.attention_grad[index]))
+    weights = gradient.mean(-1, keepdim=True)
+    cam = (weights * attention).mean(1)
+    cam = cam.clamp(min=0) if relu else cam
+    return cam.reshape(-1, *trace.vit.grid)

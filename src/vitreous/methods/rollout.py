@@ -1,0 +1,69 @@
+"""Attention rollout: how much of each patch reaches the class token through all blocks. Abnar & Zuidema 2020."""
+
+from typing import Literal
+
+import torch
+
+from vitreous.core.errors import InputError
+from vitreous.core.shapes import Attention, PatchMap
+from vitreous.methods._method import method
+from vitreous.methods._reading import follow_down
+from vitreous.vit.trace import Trace
+
+
+@method(
+    paper="arXiv:2005.00928",
+    class_specific=False,
+    signed=False,
+    unit="attention mass",
+    cost="1F",
+    gradient=False,
+)
+def rollout(
+    trace: Trace, fusion: Literal["mean", "max", "min"] = "mean", discard: float = 0.0, residual: float = 0.5
+) -> PatchMap:
+    """Multiply head-fused attention through the blocks, with `residual` of the identity for the skip connection.
+
+    Section 3 of the paper: rows of (1 - residual) A + residual I are normalised to 1, and R = A_L … A_1. Ignores values,
+    MLPs and the target: two classes give the same map.
+
+    fusion    how heads become one matrix; the paper averages
+    discard   share of each image's smallest entries set to zero before normalising, between 0 and 1. Not in the paper;
+              after a public implementation (jacobgil/vit-explain), done right: per image, rows sum to 1 afterwards, and
+              rows and columns of class, distillation and register tokens are kept
+    residual  share of the skip connection, between 0 and 1
+
+    Raises InputError for values outside these ranges.
+    """
+    if not 0 <= residual <= 1 or not 0 <= discard < 1:
+        raise InputError(
+            f"rollout got residual={residual} and discard={discard}.", "Expected 0 <= residual <= 1 and 0 <= discard < 1."
+        )
+    mixing = []
+    for attention in trace.attention:
+        fused = _drop_smallest(trace, _fuse(attention, fusion), discard)
+        total = (1 - residual) * fused.sum(-1, keepdim=True) + residual
+        mixing.append((1 - residual) * fused / total + torch.diag_embed(residual / total.squeeze(-1)))
+    return trace.to_grid(follow_down(trace, mixing, residual=[0.0] * len(mixing)))
+
+
+def _fuse(attention: Attention, fusion: str) -> torch.Tensor:
+    fused = {"mean": lambda: attention.mean(1), "max": lambda: attention.amax(1), "min": lambda: attention.amin(1)}
+    if fusion not in fused:
+        raise InputError(f"rollout got fusion={fusion!r}.", "Use 'mean', 'max' or 'min'.")
+    return fused[fusion]()
+
+
+def _drop_smallest(trace: Trace, fused: torch.Tensor, discard: float) -> torch.Tensor:
+    """Set the smallest entries between patches to zero: the lowest `discard` of each image's matrix."""
+    if discard == 0:
+        return fused
+    images, tokens, _ = fused.shape
+    patches = trace.patches(torch.arange(tokens, device=fused.device))
+    droppable = torch.zeros(tokens, tokens, dtype=torch.bool, device=fused.device)
+    droppable[patches[:, None], patches[None, :]] = True
+    drop = int(discard * tokens * tokens)
+    order = torch.where(droppable, fused, torch.inf).reshape(images, -1).argsort(dim=1, stable=True)[:, :drop]
+    keep = torch.ones(images, tokens * tokens, dtype=torch.bool, device=fused.device)
+    keep = keep.scatter(1, order, value=False).reshape(fused.shape) | ~droppable
+    return fused * keep

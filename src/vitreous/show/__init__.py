@@ -1,0 +1,1 @@
+"""Everything that scales, colours, resizes or draws."""

@@ -1,0 +1,214 @@
+"""Regions: the parts of the photograph whose relevance is above a threshold, with boxes and shares."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+from skimage.filters import threshold_otsu
+from skimage.measure import label, regionprops
+
+from vitreous.core.errors import InputError, UnknownNameError, near_matches
+from vitreous.core.frame import Frame
+from vitreous.core.heatmap import Heatmap
+from vitreous.show.resample import resample, seen_lines
+from vitreous.show.transform import photo_cover, share_off_photo, to_patches
+from vitreous.show.words import percent
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected region. Positions are pixels of the photograph, x to the right and y down.
+
+    box         (left, top, right, bottom); right and bottom are the first column and row outside
+    area_share  its area, as a share of the part of the photograph that the model saw
+    mass_share  its relevance, as a share of all positive relevance on the photograph
+    peak        its largest value, in the unit of the map; peak_at: the pixel (x, y) that has it
+    centre      the centre of its relevance (x, y)
+    """
+
+    box: tuple[int, int, int, int]
+    area_share: float
+    mass_share: float
+    peak: float
+    peak_at: tuple[int, int]
+    centre: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions above one threshold, those with most relevance first.
+
+    threshold      value above which relevance counts, in `unit` per patch; `rule` says how it was chosen
+    mask           the regions on the photograph
+    signed         the map also holds evidence against the target, of which nothing is counted here
+    uninformative  the map is constant, so there are no regions
+    off_photo      share of the positive relevance that lies on padding outside the photograph
+    """
+
+    regions: tuple[Region, ...]
+    threshold: float
+    rule: str
+    unit: str
+    mask: Bool[np.ndarray, "height width"]
+    frame: Frame
+    signed: bool
+    uninformative: bool
+    off_photo: float
+
+    def __iter__(self) -> Iterator[Region]:
+        """Go through the regions, those with most relevance first."""
+        return iter(self.regions)
+
+    def __len__(self) -> int:
+        """Count the regions."""
+        return len(self.regions)
+
+    def describe(self, most: int = 3, numbered: bool = False) -> tuple[str, ...]:
+        """Say in plain sentences where the relevance lies: the first `most` regions, then all the others."""
+        what = "evidence for the target" if self.signed else "relevance"
+        if self.uninformative:
+            return ("The map is constant: it does not say where the model looked.",)
+        if not self.regions:
+            return (f"No region of the photograph has {what} above the threshold.",)
+        whole = "the picture" if _sees_all(self.frame) else "what the model saw"
+        sentences = [
+            f"{f'{number}: ' if numbered else ''}{percent(region.mass_share)} of the {what}"
+            f" in a region of {percent(region.area_share)} of {whole}, {self._whereabouts(region)}."
+            for number, region in enumerate(self.regions[:most], start=1)
+        ]
+        if len(self) > most:
+            rest = sum(region.mass_share for region in self.regions[most:])
+            sentences.append(f"{percent(rest)} in {len(self) - most} more regions.")
+        if self.off_photo >= 0.01:
+            sentences.append(
+                f"{percent(self.off_photo)} of all {what} lies on padding, outside the photograph."
+            )
+        return tuple(sentences)
+
+    def _whereabouts(self, region: Region) -> str:
+        """Name the ninth of the photograph in which the centre of a region lies."""
+        height, width = self.frame.photo_size
+        down = ("upper", "", "lower")[min(int(3 * region.centre[1] / height), 2)]
+        across = ("left", "centre", "right")[min(int(3 * region.centre[0] / width), 2)]
+        return f"{down} {across}".strip()
+
+
+def find_regions(
+    heatmap: Heatmap,
+    *,
+    threshold: str | float = "otsu",
+    least_share: float = 0.01,
+    interpolation: str = "bilinear",
+) -> Regions:
+    """Find the connected regions of positive relevance above a threshold.
+
+    threshold    'otsu': Otsu's threshold, between the two groups of patches that differ most; 'mean': the
+                 mean of the patches; a number q, 0 <= q < 1: the q-th quantile of the patches
+    least_share  regions with a smaller share of the positive relevance are left out
+
+    The threshold is computed on the raw patches that lie on the photograph, negative values counted as zero,
+    because resampled pixels are no independent values; the mask is where the resampled relevance exceeds it.
+    Pixel-level maps are summed over each patch first: their single pixels are no regions. Regions that touch
+    at a corner are one. A constant map, or one with no positive value, has no regions; that is not an error.
+    """
+    if not 0 <= least_share <= 1:
+        raise InputError(f"least_share={least_share} is out of range.", "Give a share from 0 to 1.")
+    patches = to_patches(heatmap)
+    positive = np.clip(patches, 0, None)
+    value, rule = _threshold(positive[photo_cover(heatmap) > 0], threshold)
+    mask = np.zeros(heatmap.frame.photo_size, np.bool_)
+    regions: tuple[Region, ...] = ()
+    if not heatmap.uninformative and positive.any():
+        pixels = np.nan_to_num(resample(patches, heatmap.frame, interpolation), copy=False)
+        np.clip(pixels, 0, None, out=pixels)
+        regions = _measure(pixels, pixels > value, heatmap.frame, least_share, mask)
+    mask.setflags(write=False)
+    return Regions(
+        regions, value, rule, heatmap.unit, mask, heatmap.frame, heatmap.signed, heatmap.uninformative,
+        share_off_photo(heatmap),
+    )  # fmt: skip
+
+
+def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) -> tuple[float, str]:
+    """Give the threshold and how it was chosen."""
+    if isinstance(threshold, str):
+        if threshold == "mean":
+            return float(values.mean(dtype=np.float64)), "the mean of the patches"
+        if threshold == "otsu":
+            return _otsu(values), "Otsu's threshold of the patches"
+        raise UnknownNameError(
+            f"threshold={threshold!r} is unknown. {near_matches(threshold, ('otsu', 'mean'))}".strip(),
+            "Use 'otsu', 'mean', or a quantile from 0 to 1.",
+        )
+    if not 0 <= threshold < 1:
+        raise InputError(
+            f"threshold={threshold} is no quantile.", "Give a number q with 0 <= q < 1, 'otsu' or 'mean'."
+        )
+    return float(
+        np.quantile(values.astype(np.float64), threshold)
+    ), f"the {threshold:g} quantile of the patches"
+
+
+def _otsu(values: Float32[np.ndarray, " patches"]) -> float:
+    """Give Otsu's threshold, set halfway between the two groups.
+
+    Every value in the gap between the groups separates them equally well; scikit-image returns the lowest,
+    which after interpolation would count nearly the whole slope of an isolated patch.
+    """
+    if values.min() == values.max():
+        return float(values[0])
+    lowest = threshold_otsu(values.astype(np.float64))
+    return float(values[values <= lowest].max() + values[values > lowest].min()) / 2
+
+
+def _measure(
+    pixels: Float32[np.ndarray, "height width"],
+    above: Bool[np.ndarray, "height width"],
+    frame: Frame,
+    least_share: float,
+    mask: Bool[np.ndarray, "height width"],
+) -> tuple[Region, ...]:
+    """Measure the connected parts of `above` and draw those that are kept into `mask`."""
+    total = float(pixels.sum(dtype=np.float64))
+    down, across = seen_lines(frame)
+    seen = int(down.sum()) * int(across.sum())
+    kept = []
+    for part in regionprops(label(above, connectivity=2), intensity_image=pixels):
+        window = part.slice
+        inside: Float[np.ndarray, "rows columns"] = np.where(part.image, pixels[window], np.float32(0))
+        mass = float(inside.sum(dtype=np.float64)) / total
+        if mass < least_share:
+            continue
+        mask[window] |= part.image
+        kept.append(_region(inside, window[0].start, window[1].start, int(part.area) / seen, mass))
+    # Equal masses are ordered from top to bottom and left to right; rounding keeps the last bits out of it.
+    return tuple(
+        sorted(kept, key=lambda region: (-round(region.mass_share, 9), region.box[1], region.box[0]))
+    )
+
+
+def _region(
+    inside: Float[np.ndarray, "rows columns"], top: int, left: int, area_share: float, mass_share: float
+) -> Region:
+    """Describe one region from its values within its box."""
+    rows, columns = inside.shape
+    peak_row, peak_column = np.unravel_index(int(inside.argmax()), inside.shape)
+    weight = inside.astype(np.float64) / inside.sum(dtype=np.float64)
+    return Region(
+        box=(left, top, left + columns, top + rows),
+        area_share=area_share,
+        mass_share=mass_share,
+        peak=float(inside.max()),
+        peak_at=(left + int(peak_column), top + int(peak_row)),
+        centre=(
+            left + float(weight.sum(axis=0) @ (np.arange(columns) + 0.5)),
+            top + float(weight.sum(axis=1) @ (np.arange(rows) + 0.5)),
+        ),
+    )
+
+
+def _sees_all(frame: Frame) -> bool:
+    """Whether the patches cover the whole photograph, up to rounding."""
+    height, width = frame.photo_size
+    return bool(np.allclose(frame.seen, (0, 0, width, height), atol=1e-6 * max(height, width)))

@@ -1,0 +1,113 @@
+"""Setting text and stacking pieces into one picture; pieces are never placed on one another."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import matplotlib as mpl
+from PIL import Image, ImageDraw, ImageFont
+
+from vitreous.show.words import safe_text
+
+Colour: TypeAlias = tuple[int, int, int]
+Align: TypeAlias = Literal["left", "centre", "right"]
+
+PAPER: Colour = (255, 255, 255)
+INK: Colour = (20, 20, 20)
+GREY_INK: Colour = (85, 85, 85)  # contrast 7.5 : 1 on paper
+_LONGEST_PARAGRAPH = 4000
+
+
+@lru_cache(maxsize=64)
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Give DejaVu Sans, which comes with matplotlib, at `size` pixels; what it lacks is an empty box."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / name
+    # The basic layout needs no system library, so the same text has the same pixels on every machine.
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def wrap(text: str, size: int, width: int, bold: bool = False) -> list[str]:
+    """Break text into lines of at most `width` pixels; a single word that is too long is broken inside."""
+    face = font(size, bold)
+    lines = [""]
+    for word in safe_text(text, _LONGEST_PARAGRAPH).split():
+        longer = f"{lines[-1]} {word}".strip()
+        if face.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if lines[-1] and face.getlength(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
+
+
+def text_block(
+    text: str, width: int, size: int, *, bold: bool = False, ink: Colour = INK, align: Align = "left"
+) -> Image.Image:
+    """Draw wrapped text on paper, exactly `width` pixels wide and as high as it needs."""
+    lines = wrap(text, size, width, bold)
+    pitch = round(size * 1.3)
+    block = Image.new("RGB", (width, pitch * len(lines)), PAPER)
+    draw = ImageDraw.Draw(block)
+    for number, line in enumerate(lines):
+        place_text(
+            draw, line, (0, width), number * pitch + round(size * 0.1), size, bold=bold, ink=ink, align=align
+        )
+    return block
+
+
+def place_text(
+    draw: ImageDraw.ImageDraw,
+    line: str,
+    span: tuple[float, float],
+    top: float,
+    size: int,
+    *,
+    bold: bool = False,
+    ink: Colour = INK,
+    align: Align = "left",
+) -> None:
+    """Draw one line of text between two horizontal positions."""
+    free = span[1] - span[0] - font(size, bold).getlength(line)
+    shift = {"left": 0.0, "centre": free / 2, "right": free}[align]
+    draw.text((round(span[0] + shift), top), line, font=font(size, bold), fill=ink)
+
+
+def stack(pieces: Sequence[Image.Image], gap: int = 0, align: Align = "left") -> Image.Image:
+    """Put pictures below one another on paper."""
+    width = max(piece.width for piece in pieces)
+    tops = [0, *accumulate(piece.height + gap for piece in pieces)]
+    sheet = Image.new("RGB", (width, tops[-1] - gap), PAPER)
+    for piece, top in zip(pieces, tops, strict=False):
+        free = width - piece.width
+        sheet.paste(piece, ({"left": 0, "centre": free // 2, "right": free}[align], top))
+    return sheet
+
+
+def beside(pieces: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Put pictures next to one another on paper, their upper edges aligned."""
+    lefts = [0, *accumulate(piece.width + gap for piece in pieces)]
+    sheet = Image.new("RGB", (lefts[-1] - gap, max(piece.height for piece in pieces)), PAPER)
+    for piece, left in zip(pieces, lefts, strict=False):
+        sheet.paste(piece, (left, 0))
+    return sheet
+
+
+def with_margin(piece: Image.Image, margin: int) -> Image.Image:
+    """Put a border of paper around a picture."""
+    sheet = Image.new("RGB", (piece.width + 2 * margin, piece.height + 2 * margin), PAPER)
+    sheet.paste(piece, (margin, margin))
+    return sheet
+
+
+def filled_to(piece: Image.Image, height: int) -> Image.Image:
+    """Extend a picture with paper at its lower edge to `height`."""
+    sheet = Image.new("RGB", (piece.width, max(height, piece.height)), PAPER)
+    sheet.paste(piece, (0, 0))
+    return sheet

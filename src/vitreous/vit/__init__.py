@@ -1,0 +1,1 @@
+"""Opens Vision Transformers, watches their operators and edits them, without touching a module."""

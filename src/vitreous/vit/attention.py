@@ -1,0 +1,192 @@
+"""Attention computed in the open: the same numbers as PyTorch's fused operators, with the probabilities as a node.
+
+Scores, probabilities and values are (b, h, n, n) and (b, h, n, e). Half-precision models are computed in float32
+here and cast back at the end, which is what the fused kernels do inside.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitreous.core.errors import ModelModeError, UnsupportedModelError
+
+ScoreRows: TypeAlias = Callable[[slice], Tensor]
+"""Gives the pre-softmax scores of some query tokens, "b h rows n", computed when asked for."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """One attention call, before the softmax: enough to compute scores, probabilities and output."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    bias: Tensor | None
+    scale: float
+
+    def scores(self, rows: slice = slice(None)) -> Tensor:
+        """Pre-softmax scores of the query tokens `rows`: scaled products with all keys, plus the bias or mask if any."""
+        scores = (self.query[..., rows, :] * self.scale) @ self.key.transpose(-2, -1)
+        if self.bias is None:
+            return scores
+        return scores + (self.bias if self.bias.shape[-2] == 1 else self.bias[..., rows, :])
+
+
+def sdpa_operands(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Operands:
+    """Read the arguments of `F.scaled_dot_product_attention`, whose signature this has."""
+    refuse_dropout(dropout_p)
+    if query.dim() == 3:
+        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+        attn_mask = attn_mask.unsqueeze(1) if attn_mask is not None and attn_mask.dim() == 3 else attn_mask
+    if query.dim() != 4:
+        raise UnsupportedModelError(
+            f"An attention call has a query of shape {tuple(query.shape)}.",
+            "Expected (images, heads, tokens, width) or (images, tokens, width).",
+        )
+    if enable_gqa and key.shape[1] != query.shape[1]:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    if query.dtype in {torch.float16, torch.bfloat16}:
+        query, key, value = query.float(), key.float(), value.float()
+    bias = additive_mask(attn_mask, query.dtype)
+    if is_causal:
+        causal = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+        bias = additive_mask(causal, query.dtype)
+    return Operands(query, key, value, bias, query.shape[-1] ** -0.5 if scale is None else scale)
+
+
+def refuse_dropout(probability: float) -> None:
+    """Raise ModelModeError if attention dropout is active: the map would be random."""
+    if probability > 0:
+        raise ModelModeError(
+            f"Attention runs with dropout {probability}.", "Call model.eval() before explaining the model."
+        )
+
+
+def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Turn a boolean mask (True = may attend) into scores to add; a mask of scores is only cast."""
+    if mask is None:
+        return None
+    if mask.dtype != torch.bool:
+        return mask.to(dtype)
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask.logical_not(), float("-inf"))
+
+
+@dataclass(frozen=True)
+class Multihead:
+    """A call of `F.multi_head_attention_forward`, taken apart at its projections.
+
+    PyTorch passes (n, b, d) or, without a batch, (n, d).
+    """
+
+    operands: Operands
+    entering: Tensor
+    batched: bool
+    need_weights: bool
+    average_weights: bool
+    out_weight: Tensor
+    out_bias: Tensor | None
+
+    def result(self, output: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Project the attention output (b, h, n, e) back, and give the weights if the caller asked for them."""
+        images, heads, tokens, width = output.shape
+        rows = output.permute(2, 0, 1, 3).reshape(tokens, images, heads * width).to(self.out_weight.dtype)
+        projected = F.linear(rows, self.out_weight, self.out_bias)
+        weights = probabilities.mean(1) if self.average_weights else probabilities
+        if not self.batched:
+            projected, weights = projected.squeeze(1), weights.squeeze(0)
+        return projected, (weights if self.need_weights else None)
+
+
+def multihead_operands(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> Multihead:
+    """Read the arguments of `F.multi_head_attention_forward`, whose signature this has."""
+    extras = {"bias_k": bias_k, "bias_v": bias_v, "static_k": static_k, "static_v": static_v}
+    used = [name for name, extra in extras.items() if extra is not None] + ["add_zero_attn"] * add_zero_attn
+    if used:
+        raise UnsupportedModelError(
+            f"nn.MultiheadAttention is used with {', '.join(used)}, which adds tokens that are no patches.",
+            "Build the attention without it.",
+        )
+    refuse_dropout(dropout_p if training else 0.0)
+    batched = query.dim() == 3
+    entering = query
+    same = query is key and key is value
+    weights = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
+    if not batched:
+        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+    projected = _project(query, key, value, same, in_proj_weight, in_proj_bias, weights)
+    parts = [_heads(part, num_heads) for part in projected]
+    operands = sdpa_operands(parts[0], parts[1], parts[2], _merged_mask(attn_mask, key_padding_mask, parts[0], num_heads))
+    del embed_dim_to_check, is_causal  # is_causal is only a hint there: the mask is always passed as well
+    return Multihead(
+        operands, entering, batched, need_weights, average_attn_weights, out_proj_weight, out_proj_bias
+    )
+
+
+def _project(
+    query: Tensor, key: Tensor, value: Tensor, same: bool, weight: Tensor | None, bias: Tensor | None, weights: Any
+) -> tuple[Tensor, ...]:
+    biases: tuple[Any, ...] = (None, None, None) if bias is None else bias.chunk(3)
+    if weights is None and weight is not None:
+        if same:
+            return F.linear(query, weight, bias).chunk(3, -1)
+        weights = weight.chunk(3)
+    return tuple(F.linear(part, w, b) for part, w, b in zip((query, key, value), weights, biases, strict=True))
+
+
+def _heads(rows: Tensor, heads: int) -> Tensor:
+    tokens, images, width = rows.shape
+    return rows.reshape(tokens, images, heads, width // heads).permute(1, 2, 0, 3)
+
+
+def _merged_mask(mask: Tensor | None, padding: Tensor | None, query: Tensor, heads: int) -> Tensor | None:
+    """Merge nn.MultiheadAttention's two masks, in which True means *may not* attend, into one of scores to add."""
+    merged: Tensor | None = None
+    if mask is not None:
+        merged = additive_mask(mask.logical_not() if mask.dtype == torch.bool else mask, query.dtype)
+        if merged is not None and merged.dim() == 3:  # (b * h, n, n)
+            merged = merged.view(-1, heads, *merged.shape[1:])
+    if padding is not None:
+        keys = additive_mask(padding.logical_not() if padding.dtype == torch.bool else padding, query.dtype)
+        keys = keys[:, None, None, :] if keys is not None else None
+        merged = keys if merged is None else merged + keys
+    return merged

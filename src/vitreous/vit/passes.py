@@ -1,0 +1,129 @@
+"""One watched forward pass of an opened model: the place where Tap, hooks and grad mode come together."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vitreous.core.errors import UnsupportedModelError
+from vitreous.core.shapes import Logits, Tokens
+from vitreous.vit.body import Body
+from vitreous.vit.tap import Edit, Recording, Rules, Tap
+from vitreous.vit.watch import StopForward, watch
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What a pass is to keep.
+
+    first   the first block whose attention and tokens are kept; earlier blocks run fused and without a graph
+    graph   whether a graph is kept, so that gradients can be asked for
+    pixels  whether the graph reaches back to the input; else it starts at the tokens entering block `first`
+    """
+
+    first: int = 0
+    graph: bool = True
+    pixels: bool = True
+
+
+@dataclass
+class Pass:
+    """The result of one pass: its recording, its logits and the tensor the graph starts from."""
+
+    inputs: Tensor
+    tap: Tap
+    logits: Logits = field(default_factory=lambda: torch.empty(0, 0))
+
+    @property
+    def recording(self) -> Recording:
+        """What Tap and hooks left behind."""
+        return self.tap.recording
+
+
+def run_pass(
+    body: Body,
+    inputs: Tensor,
+    capture: Capture,
+    edit: Edit | None = None,
+    rules: Rules | None = None,
+    keep: bool = True,
+) -> Pass:
+    """Run the model on normalised inputs (b, 3, H, W) and keep what `capture` says.
+
+    Raises UnsupportedModelError if a block that had one attention call when the model was opened has none now.
+    """
+    inputs = own_leaf(inputs, capture.graph and capture.pixels)
+    last = len(body.blocks)
+    rows = {last - 1: body.gradient_rows} if body.gradient_rows is not None else None
+    tap = Tap(capture.first, keep, edit, rules, rows)
+    result = Pass(inputs, tap)
+
+    def on_tokens(position: int, tokens: Tokens) -> Tokens | None:
+        leaf = None
+        if position == capture.first and capture.graph and not tokens.requires_grad:
+            torch.set_grad_enabled(True)  # the pass began without; run_pass restores the caller's setting
+            leaf = tokens = own_leaf(tokens, needs_gradient=True)
+        if keep and position >= capture.first:
+            tap.recording.tokens[position] = tokens
+        tap.enter_block(None if position == last else position, tokens.shape[0])
+        return leaf
+
+    with torch.inference_mode(mode=False), torch.set_grad_enabled(inputs.requires_grad):
+        with tap, watch(body.anchors, on_tokens):
+            result.logits = body.forward(inputs)
+    if keep:
+        _require_attention(tap.recording, capture.first, last)
+    return result
+
+
+def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
+    """Read logits from any tokens (m, n, d) as if they had left the last block; keeps their graph.
+
+    The model runs on one image and its token stream is exchanged after the last block, so the cost is one image's
+    forward however many sets of tokens are read. This is also the logit lens.
+    """
+    last = len(body.blocks)
+
+    def on_tokens(position: int, _stream: Tokens) -> Tokens | None:
+        if position < last:
+            return None
+        torch.set_grad_enabled(tokens.requires_grad)
+        return tokens
+
+    with torch.inference_mode(mode=False), torch.no_grad(), watch(body.anchors, on_tokens):
+        return body.forward(own_leaf(inputs[:1], needs_gradient=False))
+
+
+def first_tokens(body: Body, inputs: Tensor) -> Tokens:
+    """Compute the tokens that enter the first block, and nothing after them."""
+    caught: list[Tensor] = []
+
+    def on_tokens(_position: int, tokens: Tokens) -> None:
+        caught.append(tokens)
+        raise StopForward
+
+    with torch.inference_mode(mode=False), torch.no_grad(), watch(body.anchors[:1], on_tokens):
+        try:
+            body.forward(inputs)
+        except StopForward:
+            return caught[0]
+    raise UnsupportedModelError("The first block was not reached in a forward pass.", "Open the model with blocks=….")
+
+
+def own_leaf(tensor: Tensor, needs_gradient: bool) -> Tensor:
+    """Give a leaf of our own, so that the caller's tensor is never changed nor given a gradient."""
+    fresh = tensor.detach()
+    if fresh.is_inference():
+        with torch.inference_mode(mode=False):
+            fresh = fresh.clone()
+    return fresh.requires_grad_(needs_gradient)
+
+
+def _require_attention(recording: Recording, first: int, last: int) -> None:
+    seen = [call.block for call in recording.calls if call.block is not None]
+    missing = sorted(set(range(first, last)) - set(seen))
+    if missing or len(seen) != last - first:
+        raise UnsupportedModelError(
+            f"Attention was seen {len(seen)} times in blocks {first} to {last - 1}, expected once in each.",
+            f"Blocks without: {missing}. Was the model changed after open_vit? Open it again.",
+        )

@@ -1,0 +1,123 @@
+"""Scout: one forward pass that writes down which module was running at every attention call.
+
+Discovery works on what a model does, not on what its modules are called.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitreous.core.errors import UnsupportedModelError, VitreousError
+from vitreous.vit.body import Call, pick_logits
+from vitreous.vit.tap import Tap
+from vitreous.vit.watch import is_stream
+
+
+@dataclass(frozen=True)
+class SeenAttention:
+    """One attention call: the modules running at that time, outermost first, and the shape of its probabilities."""
+
+    running: tuple[nn.Module, ...]
+    shape: tuple[int, ...]
+    kind: str
+
+    @property
+    def square(self) -> bool:
+        """Whether tokens attend to themselves (a pooling query does not)."""
+        return self.shape[-1] == self.shape[-2]
+
+
+@dataclass(frozen=True)
+class SeenModule:
+    """One call of a module: the shapes of the token stream it was given and gave, if any."""
+
+    module: nn.Module
+    entering: tuple[int, ...] | None
+    leaving: tuple[int, ...] | None
+
+
+@dataclass
+class Sighting:
+    """All that the scout saw. `modules` is in the order in which calls began."""
+
+    images: int
+    attention: list[SeenAttention] = field(default_factory=list)
+    modules: list[SeenModule] = field(default_factory=list)
+    stride: tuple[int, int] | None = None
+    outputs: int = 0
+
+
+class _ScoutTap(Tap):
+    def __init__(self, sighting: Sighting, running: list[nn.Module]) -> None:
+        super().__init__()
+        self._sighting = sighting
+        self._running = running
+        self.enter_block(0, sighting.images)  # spelled-out attention is looked for inside blocks only
+
+    def _through(
+        self, kind: str, probabilities: Tensor, values: Tensor, scores: Callable[..., Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        self._sighting.attention.append(SeenAttention(tuple(self._running), tuple(probabilities.shape), kind))
+        return probabilities, values
+
+    def _inside_block(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func is F.conv2d and self._sighting.stride is None and args[0].shape[1] == 3:
+            stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
+            self._sighting.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
+        return super()._inside_block(func, args, kwargs)
+
+
+def scout(model: nn.Module, call: Call, inputs: Tensor) -> Sighting:
+    """Run the model once on a few images and report its attention calls and module calls.
+
+    Raises UnsupportedModelError if the model does not run on images of this size.
+    """
+    sighting = Sighting(images=inputs.shape[0])
+    running: list[nn.Module] = []
+    entered: list[int] = []
+
+    owner = threading.get_ident()
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        if threading.get_ident() != owner:
+            return
+        running.append(module)
+        entered.append(len(sighting.modules))
+        sighting.modules.append(SeenModule(module, _stream_shape([*args, *kwargs.values()]), None))
+
+    def after(module: nn.Module, _args: Any, output: Any) -> None:
+        if threading.get_ident() != owner:
+            return
+        running.pop()
+        seen = sighting.modules[index := entered.pop()]
+        first = output[0] if isinstance(output, tuple | list) and output else output
+        sighting.modules[index] = SeenModule(module, seen.entering, _stream_shape([first]))
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
+            stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+            stack.callback(module.register_forward_hook(after).remove)
+        try:
+            with torch.inference_mode(mode=False), torch.no_grad(), _ScoutTap(sighting, running):
+                sighting.outputs = pick_logits(call(model, inputs)).shape[1]
+        except VitreousError:
+            raise
+        except Exception as problem:
+            raise UnsupportedModelError(
+                f"{type(model).__name__} does not run on images of {tuple(inputs.shape[2:])} pixels: "
+                f"{type(problem).__name__}: {str(problem).strip()[:300]}.",
+                "Pass preprocessing=vt.Preprocessing(size=(height, width), …), or call=… for other arguments.",
+            ) from problem
+    return sighting
+
+
+def _stream_shape(values: list[Any]) -> tuple[int, ...] | None:
+    return next((tuple(value.shape) for value in values if is_stream(value)), None)

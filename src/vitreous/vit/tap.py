@@ -1,0 +1,174 @@
+"""Tap: sees, keeps and edits every attention call of whatever model runs inside it.
+
+PyTorch hands every call of its functional operators to the active `TorchFunctionMode` of the thread. The Tap answers
+attention calls itself, with the probabilities as a node of the graph, and passes everything else on. No module is
+touched, and other threads do not notice.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from vitreous.vit.attention import Operands, ScoreRows, multihead_operands, sdpa_operands
+from vitreous.vit.gate import Switch, gate
+from vitreous.vit.handwritten import HandwrittenAttention
+from vitreous.vit.row_linear import row_linear
+
+Edit: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+Rules: TypeAlias = Mapping[Callable[..., Any], Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """One attention call: where it happened and its nodes. `kind` is 'sdpa', 'multihead' or 'handwritten'."""
+
+    block: int | None
+    kind: str
+    probabilities: Tensor
+    values: Tensor
+    scores: ScoreRows
+
+
+@dataclass(frozen=True)
+class Entering:
+    """What a block's attention projects: the raw node, and the axis of its images."""
+
+    node: Tensor
+    batch_axis: int
+
+    def batch_first(self, rows: Tensor) -> Tensor:
+        """Give the node, or a gradient of its shape, as "b n d"."""
+        return rows.transpose(0, 1) if self.batch_axis == 1 else rows
+
+
+@dataclass
+class Recording:
+    """What one pass left behind; filled by the Tap and by the hooks of `watch`."""
+
+    calls: list[AttentionCall] = field(default_factory=list)
+    entering: dict[int, Entering] = field(default_factory=dict)
+    tokens: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Tap(TorchFunctionMode):
+    """Answers the attention calls made while it is active.
+
+    first   blocks before this one keep their fused attention and are not recorded
+    keep    whether calls are recorded at all (an edited pass need not be)
+    edit    may replace probabilities and values of each block
+    rules   replacements for any other torch function, for instance one with an edited backward
+    rows    for a block: the tokens (start, stop) that alone carry gradient behind its attention; see `row_linear`
+    """
+
+    def __init__(
+        self,
+        first: int = 0,
+        keep: bool = True,
+        edit: Edit | None = None,
+        rules: Rules | None = None,
+        rows: Mapping[int, tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.first = first
+        self.keep = keep
+        self.edit = edit
+        self.rules = dict(rules or {})
+        self.rows = dict(rows or {})
+        self.block: int | None = None
+        self.images = 1
+        self.switch = Switch()
+        self.recording = Recording()
+        self._handwritten = HandwrittenAttention()
+
+    def enter_block(self, block: int | None, images: int) -> None:
+        """Say which block runs from here on (None: none), and how many images the pass has."""
+        self.block = block
+        self.images = images
+        self._handwritten.forget()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Answer one call of a torch function; everything inside runs without the Tap."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "__get__":  # attribute access such as tensor.shape
+            return func(*args, **kwargs)
+        args, kwargs = without_parameters(args), {name: without_parameters(value) for name, value in kwargs.items()}
+        if func in self.rules:
+            return self.rules[func](*args, **kwargs)
+        if func is F.scaled_dot_product_attention and self._open:
+            return self._scaled_dot_product(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            return self._multihead(func, *args, **kwargs)
+        if self.block is not None and self._open:
+            return self._inside_block(func, args, kwargs)
+        return func(*args, **kwargs)
+
+    @property
+    def _open(self) -> bool:
+        """Whether attention of the running block is computed in the open; false where nobody looks at it."""
+        if self.edit is not None:
+            return True
+        return self.keep and (self.block is None or self.block >= self.first)
+
+    def _scaled_dot_product(self, query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        operands = sdpa_operands(query, *args, **kwargs)
+        output, _ = self._attend("sdpa", operands)
+        return output.to(query.dtype).reshape(*query.shape[:-1], output.shape[-1])
+
+    def _multihead(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self._open:
+            return func(*args, **kwargs)
+        call = multihead_operands(*args, **kwargs)
+        self._enter_attention(call.entering, batch_axis=1 if call.batched else 0)
+        return call.result(*self._attend("multihead", call.operands))
+
+    def _attend(self, kind: str, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Compute attention in the open and record it. Gives output (b, h, n, e) and probabilities."""
+        scores = operands.scores()
+        probabilities, values = self._through(kind, scores.softmax(-1), operands.value, operands.scores)
+        return probabilities @ values, probabilities
+
+    def _through(
+        self, kind: str, probabilities: Tensor, values: Tensor, scores: ScoreRows
+    ) -> tuple[Tensor, Tensor]:
+        """Edit, gate and record probabilities and values; gives those to go on with."""
+        if self.edit is not None and self.block is not None:
+            probabilities, values = self.edit(self.block, probabilities, values)
+        if not self.keep:
+            return probabilities, values
+        if torch.is_grad_enabled() and probabilities.requires_grad:
+            probabilities, values = gate(probabilities, self.switch), gate(values, self.switch)
+        self.recording.calls.append(AttentionCall(self.block, kind, probabilities, values, scores))
+        return probabilities, values
+
+    def _inside_block(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func is F.linear:
+            self._enter_attention(args[0], batch_axis=0)
+            if self.block in self.rows and torch.is_grad_enabled() and args[0].requires_grad:
+                return row_linear(*args, **kwargs, rows=self.rows[self.block])
+        attention = self._handwritten.contraction(func, args, kwargs, self.images)
+        if attention is not None:
+            through = self._through("handwritten", attention.probabilities, attention.values, attention.scores)
+            return attention.result(*through)
+        result = func(*args, **kwargs)
+        self._handwritten.follow(func, args, kwargs, result)
+        return result
+
+    def _enter_attention(self, node: Tensor, batch_axis: int) -> None:
+        """Remember the first tensor a block projects: what enters its attention, in pre-norm models the norm's output."""
+        if self.keep and self.block is not None and node.dim() == 3:
+            self.recording.entering.setdefault(self.block, Entering(node, batch_axis))
+
+
+def without_parameters(value: Any) -> Any:
+    """Detach parameters, also inside lists: their gradients are never asked for, and nothing need be kept for them."""
+    if isinstance(value, torch.nn.Parameter):
+        # A model built in inference mode has parameters that autograd may not save.
+        return value.detach().clone() if value.is_inference() else value.detach()
+    if isinstance(value, tuple | list) and type(value) in {tuple, list}:
+        return type(value)(without_parameters(item) for item in value)
+    return value

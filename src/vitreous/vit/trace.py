@@ -1,0 +1,223 @@
+"""Trace: one batch, one resolved target, one live graph. Every question asked of it is paid for once."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from vitreous.core.errors import InputError, MethodNotApplicableError
+from vitreous.core.shapes import Attention, Images, Logits, PatchMap, PerImage, PerToken, Tokens, Values
+from vitreous.core.target import ResolvedTarget, resolve_target
+from vitreous.vit.passes import Capture, Pass, run_pass
+from vitreous.vit.readout import Readout
+from vitreous.vit.tap import AttentionCall, Edit, Rules
+
+if TYPE_CHECKING:
+    import vitreous.vit.vit
+
+
+class Trace:
+    """What a model did with one batch of images, as live nodes of one graph.
+
+    Sequences over blocks start at block `first` (0 unless the capture was limited); use `block(i)` arithmetic with
+    care, or negative indices. Gradients are those of `score`, summed over the batch, which is the gradient of each
+    image's own score because images do not influence each other (the self-check of `open_vit` proved it).
+    """
+
+    def __init__(
+        self, vit: "vitreous.vit.vit.Vit", images: Images, target: Any, rules: Rules | None, capture: Capture
+    ) -> None:
+        from vitreous.vit.vit import finite_logits  # noqa: PLC0415  (a Vit makes traces, and a trace knows its Vit)
+
+        self.vit = vit
+        self.images = images
+        self.capture = capture
+        self.forwards = 0
+        self.backwards = 0
+        self._request = target
+        self._pass: Pass | None = self._run(vit.prepare(images), rules)
+        self.logits: Logits = finite_logits(self._pass.logits)
+        resolved = target if isinstance(target, ResolvedTarget) else None
+        self.target = resolved or resolve_target(target, self.logits, vit.labels, vit.has_classes)
+        self.score: PerImage = self.target.score(self.logits)
+
+    def __enter__(self) -> Self:
+        """Give the trace itself; the pass has run already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """Free the graph and everything kept for it."""
+        self.close()
+
+    def close(self) -> None:
+        """Free the graph. Afterwards only images, logits, score values and target remain."""
+        self._pass = None
+        self.logits, self.score = self.logits.detach(), self.score.detach()
+        for name in ("_gradients", "_cut_gradients"):
+            self.__dict__.pop(name, None)
+
+    # -- what the pass kept ----------------------------------------------------------------------------------------
+
+    @property
+    def first(self) -> int:
+        """The first block that was captured."""
+        return self.capture.first
+
+    @property
+    def inputs(self) -> Tensor:
+        """The normalised input (b, 3, H, W), a leaf of the graph if the capture includes pixels."""
+        return self._open().inputs
+
+    @property
+    def tokens(self) -> tuple[Tokens, ...]:
+        """Tokens entering each captured block and leaving the last: one more than there are blocks, "b n d" each."""
+        kept = self._open().recording.tokens
+        return tuple(kept[position] for position in sorted(kept))
+
+    @property
+    def calls(self) -> tuple[AttentionCall, ...]:
+        """The attention call of each captured block."""
+        calls = self._open().recording.calls
+        return tuple(call for call in calls if call.block is not None)
+
+    @property
+    def attention(self) -> tuple[Attention, ...]:
+        """Attention probabilities of each captured block, "b h n n", rows are queries."""
+        return tuple(call.probabilities for call in self.calls)
+
+    @property
+    def values(self) -> tuple[Values, ...]:
+        """Value vectors of each captured block, "b h n e"."""
+        return tuple(call.values for call in self.calls)
+
+    def scores(self, block: int, rows: slice = slice(None)) -> Tensor:
+        """Pre-softmax scores of some query tokens in one captured block, "b h rows n". Computed on demand."""
+        return self.calls[block].scores(rows)
+
+    @property
+    def attention_inputs(self) -> tuple[Tokens, ...]:
+        """What each captured block's attention projects, "b n d": the output of its first norm in pre-norm models."""
+        entering = self._open().recording.entering
+        missing = [block for block in range(self.first, len(self.vit.blocks)) if block not in entering]
+        if missing:
+            raise MethodNotApplicableError(
+                f"The input of the attention of block {missing[0]} could not be seen.",
+                "Use a method that reads attention or pixels, for instance 'generic_attention'.",
+            )
+        return tuple(entering[block].batch_first(entering[block].node) for block in sorted(entering))
+
+    @property
+    def reading(self) -> PerToken:
+        """Share of each last token in the prediction, "b n", rows summing to 1; see `Readout`."""
+        readout = self.readout
+        images = self.logits.shape[0]
+        if readout.kind == "attention":
+            pooling = [call for call in self._open().recording.calls if call.block is None]
+            return pooling[-1].probabilities.detach().float().mean((1, 2))
+        return readout.weights.to(self.logits.device).expand(images, -1)
+
+    @property
+    def readout(self) -> Readout:
+        """How the head reads the last tokens. Raises MethodNotApplicableError for models without plain attention."""
+        if self.vit.readout is None:
+            raise MethodNotApplicableError(
+                f"{self.vit.name} has no plain attention over one set of tokens.", "Use a pixel method such as 'saliency'."
+            )
+        return self.vit.readout
+
+    # -- gradients -------------------------------------------------------------------------------------------------
+
+    @property
+    def attention_grad(self) -> tuple[Attention, ...]:
+        """Gradient of the score with respect to each captured block's probabilities, "b h n n"."""
+        return self._gradients[: len(self.calls)]
+
+    @property
+    def attention_grad_cut(self) -> tuple[Attention, ...]:
+        """The same gradient with the inputs of every attention cut off: it travels by the residual stream and MLPs only."""
+        return self._cut_gradients
+
+    @property
+    def attention_input_grad(self) -> tuple[Tokens, ...]:
+        """Gradient of the score with respect to `attention_inputs`, "b n d" for each captured block."""
+        entering = self._open().recording.entering
+        found = self._gradients[len(self.calls) : len(self.calls) + len(entering)]
+        return tuple(entering[block].batch_first(grad) for block, grad in zip(sorted(entering), found, strict=True))
+
+    @property
+    def input_grad(self) -> Tensor:
+        """Gradient of the score with respect to the normalised input, (b, 3, H, W)."""
+        if not self.inputs.requires_grad:
+            raise InputError("The trace was captured without pixels.", "Trace with Capture(pixels=True).")
+        return self._gradients[-1]
+
+    @cached_property
+    def _gradients(self) -> tuple[Tensor, ...]:
+        # All nodes that methods read are asked for in one backward pass: it stops at the deepest of them by itself.
+        recording = self._open().recording
+        entering = [recording.entering[block].node for block in sorted(recording.entering)]
+        pixels = [self.inputs] if self.inputs.requires_grad else []
+        return self.grad([*self.attention, *entering, *pixels])
+
+    @cached_property
+    def _cut_gradients(self) -> tuple[Tensor, ...]:
+        with self._open().tap.switch.close():
+            return self.grad(list(self.attention))
+
+    def grad(self, nodes: Sequence[Tensor], of: PerImage | None = None) -> tuple[Tensor, ...]:
+        """Differentiate `of` (the score by default), summed over the batch, by nodes of this graph.
+
+        A node without influence has gradient zero. Never touches `.grad`. Raises MethodNotApplicableError if the model
+        is not differentiable (quantised weights, or a capture without graph).
+        """
+        explained = self.score if of is None else of
+        nodes = list(nodes)
+        if not explained.requires_grad or not all(node.requires_grad for node in nodes):
+            raise MethodNotApplicableError(
+                "No gradient reaches the model's inside: it is quantised, scripted, or was traced without a graph.",
+                "Use a method that needs no gradient, such as 'rollout'.",
+            )
+        self.backwards += 1
+        with torch.inference_mode(mode=False):
+            found = torch.autograd.grad(explained.sum(), nodes, retain_graph=True, allow_unused=True)
+        return tuple(
+            torch.zeros_like(node) if gradient is None else gradient
+            for node, gradient in zip(nodes, found, strict=True)
+        )
+
+    # -- further passes --------------------------------------------------------------------------------------------
+
+    def rescore(self, images: Images | None = None, edit: Edit | None = None) -> PerImage:
+        """Score of the same target on other images, or with edited attention. Keeps no graph."""
+        self.forwards += 1
+        return self.target.score(self.vit.logits(self.images if images is None else images, edit))
+
+    def again(self, images: Images | None = None, rules: Rules | None = None) -> "Trace":
+        """Trace the same target on other images, or under other rules."""
+        return Trace(self.vit, self.images if images is None else images, self.target, rules, self.capture)
+
+    # -- geometry --------------------------------------------------------------------------------------------------
+
+    def to_grid(self, per_token: PerToken) -> PatchMap:
+        """Keep the patch tokens of a number per token, "b n", on their grid, "b gh gw"."""
+        return self.patches(per_token).reshape(-1, *self.vit.grid)
+
+    def patches(self, per_token: Tensor) -> Tensor:
+        """Drop prefix and suffix tokens from the last axis."""
+        rows, columns = self.vit.grid
+        return per_token[..., self.vit.prefix : self.vit.prefix + rows * columns]
+
+    def _run(self, inputs: Tensor, rules: Rules | None) -> Pass:
+        self.forwards += 1
+        return run_pass(self.vit.body, inputs, self.capture, rules=rules)
+
+    def _open(self) -> Pass:
+        if self._pass is None:
+            raise InputError("The trace is closed.", "Ask it inside its `with` block.")
+        return self._pass
+

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from vitreous._version import __version__
 from vitreous.core.errors import InputError, NonFiniteError, VitreousError
+from vitreous.core.fit import photo_to_input
 from vitreous.core.frame import Fit, Frame, frame_photo, frame_tensor
 from vitreous.core.heatmap import Heatmap, PhotoSource
-from vitreous.core.images import Photo, photo_to_input, read_photo
+from vitreous.core.images import Photo, read_photo
 from vitreous.core.provenance import Prediction, Provenance
 from vitreous.core.target import Target, label_of
 from vitreous.methods._method import METHODS, Method
@@ -301,7 +302,7 @@ def _provenance(
         parameters=item.parameters,
         paper=item.method.paper,
         target=trace.target.names[index],
-        score=float(trace.score[index]),
+        score=float(trace.score[index].detach()),
         predictions=predictions,
         model=vit.name,
         weights_digest=vit.digest,

@@ -4,13 +4,10 @@ A photograph may come from anybody, so nothing about it is trusted: the file is 
 a limit, its header is checked before a pixel is decoded, and every failure of a decoder becomes one error.
 """
 
-import errno
 import hashlib
 import io
-import itertools
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,12 +20,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from vitreous.core.errors import (
     ImageDamagedError,
     ImageFormatError,
-    ImageNotFoundError,
     ImageTooLargeError,
     InputError,
     VitreousError,
-    near_matches,
 )
+from vitreous.core.image_files import read_file, refuse_bytes, shown, writable
 from vitreous.core.upright import upright_rgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
@@ -55,7 +51,6 @@ _OTHER_STARTS = {
     "a gzip archive": rb"\x1f\x8b",
 }
 _OTHER_KINDS = {kind: re.compile(start, re.DOTALL) for kind, start in _OTHER_STARTS.items()}
-_URL = re.compile(r"(?i)[a-z][a-z0-9+.-]+://|(?:https?|ftp|file):/|data:")
 
 # Counting walks the whole file, so a file made of nothing but tiny frames must not be counted to its end.
 _MOST_FRAMES = 1000
@@ -111,7 +106,7 @@ def read_photo(source: str | Path | Image.Image | Photo, limits: ReadLimits = DE
         filename = getattr(source, "filename", "")
         name = Path(os.fsdecode(filename)).name if isinstance(filename, str | bytes) else ""
         frame = _current_frame(source)
-        return _with_notes(_finish(source, _writable(name) or "image", limits), frame)
+        return _with_notes(_finish(source, writable(name) or "image", limits), frame)
     try:
         text = os.fsdecode(source)
     except TypeError:
@@ -119,15 +114,15 @@ def read_photo(source: str | Path | Image.Image | Photo, limits: ReadLimits = DE
             f"An image was given as {type(source).__name__}.",
             "Give a path, a PIL image, or PIL.Image.fromarray(array) for pixels in an array.",
         ) from None
-    return decode_photo(_read_file(text, limits.max_bytes), _writable(Path(text).name), limits)
+    return decode_photo(read_file(text, limits.max_bytes), writable(Path(text).name), limits)
 
 
 def decode_photo(data: bytes, name: str, limits: ReadLimits = DEFAULT_LIMITS) -> Photo:
     """Decode the bytes of one image file, for instance of an upload; errors as for `read_photo`."""
     if not data:
-        raise ImageDamagedError(f"The image {_shown(name)} is empty (0 bytes).", "Copy or download it again.")
+        raise ImageDamagedError(f"The image {shown(name)} is empty (0 bytes).", "Copy or download it again.")
     if len(data) > limits.max_bytes:
-        _refuse_bytes(name, len(data), limits.max_bytes)
+        refuse_bytes(name, len(data), limits.max_bytes)
     if data[128:132] == b"DICM":  # before decoding: a DICOM file may also begin like a TIFF
         _refuse_format(data, name)
     with _decoder_faults(name):
@@ -146,7 +141,7 @@ def _finish(image: Image.Image, name: str, limits: ReadLimits) -> Photo:
     """Check the size that the header promises, then decode."""
     with _decoder_faults(name):
         _check_pixels(image, name, limits)
-        rgb, notes = upright_rgb(image, _shown(name))
+        rgb, notes = upright_rgb(image, shown(name))
         pixels = rgb.tobytes()
     digest = hashlib.sha256(f"RGB {rgb.height} {rgb.width}\n".encode() + pixels).hexdigest()
     # Rebuilt from its bytes, the picture has no EXIF and no open file, and its giver can no longer change it.
@@ -157,114 +152,19 @@ def _with_notes(photo: Photo, notes: list[str]) -> Photo:
     return replace(photo, notes=(*notes, *photo.notes))
 
 
-# ---------------------------------------------------------------------------------------------- files
-
-
-def _read_file(text: str, most: int) -> bytes:
-    """Read an ordinary file whole; one that grows, shrinks or is rewritten meanwhile is an error.
-
-    A file that is *replaced* meanwhile is no error: the open one keeps its old contents. A rewrite to the
-    same length within one tick of the file system's clock (milliseconds) is beyond what can be seen.
-    """
-    if _URL.match(text):
-        raise ImageNotFoundError(
-            f"The image {_shown(text)} is a web address, and addresses are not read.",
-            "Download it first and give the path of the file.",
-        )
-    # Without O_NONBLOCK, opening a pipe that took the file's place after the check would wait for ever.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        _require_ordinary(Path(text).stat(), text)  # first, because opening a device can already act on it
-        with os.fdopen(os.open(text, flags), "rb") as file:
-            before = os.fstat(file.fileno())
-            _require_ordinary(before, text)
-            if before.st_size > most:
-                _refuse_bytes(text, before.st_size, most)
-            data = file.read(before.st_size + 1)
-            after = os.fstat(file.fileno())
-    except (OSError, ValueError) as error:
-        _refuse_path(text, error)
-    if (len(data), before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
-        raise ImageDamagedError(
-            f"The image {_shown(text)} changed while it was being read.",
-            "Wait until the program that writes it has finished, then read it again.",
-        )
-    return data
-
-
-def _require_ordinary(status: os.stat_result, text: str) -> None:
-    if stat.S_ISREG(status.st_mode):
-        return
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    kind = kinds.get(stat.S_IFMT(status.st_mode), "a device")
-    raise ImageNotFoundError(f"The image {_shown(text)} is {kind}, not a file.", "Give the path of a file.")
-
-
-def _refuse_path(text: str, error: OSError | ValueError) -> NoReturn:
-    """Say in words why a path cannot be read."""
-    if isinstance(error, ValueError):
-        cause, fix = "is not a possible path (it holds a NUL or a character that no file name can have)", ""
-    elif error.errno == errno.ENOENT and Path(text).is_symlink():
-        cause, fix = "is a link to a file that does not exist", "Mend the link or give the file itself."
-    elif error.errno == errno.ENOENT:
-        cause, fix = _missing(Path(text))
-    else:
-        known = {
-            errno.ELOOP: "is a loop of symbolic links",
-            errno.ENAMETOOLONG: "has a name longer than the file system allows",
-            errno.ENOTDIR: "leads through something that is not a directory",
-            errno.EACCES: "may not be read by this user (permission denied)",
-            errno.EPERM: "may not be read by this user (permission denied)",
-        }
-        cause, fix = known.get(error.errno or 0, f"cannot be read ({error.strerror})"), ""
-    raise ImageNotFoundError(
-        f"The image {_shown(text)} {cause}.", fix or "Give the path of an image file that can be read."
-    ) from error
-
-
-def _missing(path: Path) -> tuple[str, str]:
-    """Find the first part of the path that does not exist, and what resembles it there."""
-    while path.parent != path and not path.parent.exists():
-        path = path.parent
-    try:
-        names = [entry.name for entry in itertools.islice(path.parent.iterdir(), 10_000)]
-    except OSError:
-        names = []
-    same = [name for name in names if name.casefold() == path.name.casefold()]
-    cause = f"does not exist (there is no {_shown(path.name)} in {_shown(str(path.parent))})"
-    return cause, f"Did you mean {same[0]!r}?" if same else near_matches(path.name, names)
-
-
-def _writable(name: str) -> str:
-    """Replace the bytes of a file name that are no text, so that records can be written as UTF-8."""
-    return name.encode("utf-8", "replace").decode("utf-8")
-
-
-def _shown(text: str) -> str:
-    """Quote a name for a message: control characters escaped, the middle of an endless one left out."""
-    return repr(text if len(text) <= 200 else f"{text[:120]}…{text[-60:]}")
-
-
-# ------------------------------------------------------------------------------------------- refusals
-
-
-def _refuse_bytes(text: str, size: int, most: int) -> NoReturn:
-    raise ImageTooLargeError(
-        f"The image {_shown(text)} has {size:,} bytes; the limit is {most:,}.",
-        "Make it smaller, or pass limits=ReadLimits(max_bytes=…) if you trust it.",
-    )
+# --- refusals
 
 
 def _check_pixels(image: Image.Image, name: str, limits: ReadLimits) -> None:
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageTooLargeError(
-            f"The image {_shown(name)} is {width} x {height} pixels; the limit is {limits.max_pixels:,}.",
+            f"The image {shown(name)} is {width} x {height} pixels; the limit is {limits.max_pixels:,}.",
             "Make it smaller, or pass limits=ReadLimits(max_pixels=…) if you trust it.",
         )
     if min(width, height) < 1:
         raise ImageDamagedError(
-            f"The image {_shown(name)} is {width} x {height}: it has no pixel.",
+            f"The image {shown(name)} is {width} x {height}: it has no pixel.",
             "Give a picture of at least 1 x 1.",
         )
 
@@ -273,8 +173,8 @@ def _refuse_format(data: bytes, name: str) -> NoReturn:
     """Say what the bytes look like instead of an image that is read."""
     if _SUPPORTED_STARTS.match(data) and data[128:132] != b"DICM":
         raise ImageDamagedError(
-            f"The image {_shown(name)} begins like an image, but its header cannot be read.",
-            "It is cut short, damaged or of a rare layout: copy or download it again, or save it as plain PNG.",
+            f"The image {shown(name)} begins like an image, but its header cannot be read.",
+            "It is cut short, damaged or of a rare layout: copy it again, or save it as a plain PNG.",
         )
     head = data[:2048]
     kinds = (kind for kind, start in _OTHER_KINDS.items() if start.match(head))
@@ -282,7 +182,7 @@ def _refuse_format(data: bytes, name: str) -> NoReturn:
     if not kind:
         kind = "a text file" if head.isascii() and b"\0" not in head else "no image format that is known here"
     fix = _CONVERT_DICOM if kind == "a DICOM file" else _CONVERT
-    raise ImageFormatError(f"The image {_shown(name)} is {kind}.", fix)
+    raise ImageFormatError(f"The image {shown(name)} is {kind}.", fix)
 
 
 @contextmanager
@@ -292,43 +192,44 @@ def _decoder_faults(name: str) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise ImageTooLargeError(
-            f"The image {_shown(name)} is too large to be decoded safely ({error or 'out of memory'}).",
+            f"The image {shown(name)} is too large to be decoded safely ({error or 'out of memory'}).",
             "Make it smaller; if you trust it, raise both PIL.Image.MAX_IMAGE_PIXELS and limits.max_pixels.",
         ) from error
     except VitreousError:
         raise
     except Exception as error:  # on bytes that they do not expect, decoders raise anything
         raise ImageDamagedError(
-            f"The image {_shown(name)} cannot be decoded ({error}).",
+            f"The image {shown(name)} cannot be decoded ({error}).",
             "It is damaged or cut short: copy or download it again.",
         ) from error
 
 
-# ---------------------------------------------------------------------------------------------- frames
+# --- frames
 
 
 def _first_frame(image: Image.Image, length: int) -> list[str]:
     """Say that frame 0 of several was used; only after it was decoded, because counting moves the file on."""
-    if not getattr(image, "is_animated", False):
-        return []
+    try:
+        if not getattr(image, "is_animated", False):
+            return []
+        count = _count_frames(image, length)
+    except Exception:  # noqa: BLE001  (frame 0 is whole, and damage further on is none of its business)
+        count = "many"
     kind = {"TIFF": "several pages: page", "MPO": "several pictures: picture"}.get(
         image.format or "", "animated: frame"
     )
-    return [f"{kind} 0 of {_count_frames(image, length)} is used"]
+    return [f"{kind} 0 of {count} is used"]
 
 
 def _count_frames(image: Image.Image, length: int) -> str:
-    try:
-        if not isinstance(image, TiffImageFile):
-            counted = image.format != "GIF" or length <= _MOST_BYTES_TO_COUNT
-            return str(getattr(image, "n_frames", "many")) if counted else "many"
-        for frame in range(1, _MOST_FRAMES):
-            try:
-                image.seek(frame)
-            except EOFError:
-                return str(frame)
-    except Exception:  # noqa: BLE001  (frame 0 is whole, and damage further on is none of its business)
-        return "many"
+    if not isinstance(image, TiffImageFile):
+        counted = image.format != "GIF" or length <= _MOST_BYTES_TO_COUNT
+        return str(getattr(image, "n_frames", "many")) if counted else "many"
+    for frame in range(1, _MOST_FRAMES):
+        try:
+            image.seek(frame)
+        except EOFError:
+            return str(frame)
     return f"{_MOST_FRAMES} or more"
 
 

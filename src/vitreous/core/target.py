@@ -3,7 +3,7 @@
 A target turns the logits of an image into one number, the score, whose cause is then looked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -29,27 +29,24 @@ Target: TypeAlias = int | str | Contrast | None
 class ResolvedTarget:
     """The targets of one batch: `plus[i]` is the output explained for image i, `minus[i]` the one subtracted (-1: none).
 
-    kind "embedding" explains the whole output vector by its product with its own direction.
+    kind "embedding" explains the whole output vector, along the direction in which it differs from that of a blank image.
+    (Its length alone would not do: behind a LayerNorm it is constant, and the gradient of a constant is zero.)
     """
 
     kind: Literal["logit", "embedding"]
     plus: Indices
     minus: Indices
     names: tuple[str, ...]
+    direction: Logits | None = None
 
     def score(self, logits: Logits) -> PerImage:
         """Reduce logits to the explained number of each image."""
-        if self.kind == "embedding":
-            direction = torch.nn.functional.normalize(logits.detach(), dim=1)
-            return (logits * direction).sum(1)
+        if self.direction is not None:
+            return (logits * self.direction).sum(1)
         plus, minus = self.plus.to(logits.device), self.minus.to(logits.device)
         score = logits.gather(1, plus[:, None])[:, 0]
         contrasted = logits.gather(1, minus.clamp(min=0)[:, None])[:, 0]
         return torch.where(minus >= 0, score - contrasted, score)
-
-    def select(self, keep: slice) -> "ResolvedTarget":
-        """Give the targets of some of the images."""
-        return ResolvedTarget(self.kind, self.plus[keep], self.minus[keep], self.names[keep])
 
 
 def resolve_target(
@@ -57,8 +54,11 @@ def resolve_target(
     logits: Logits,
     labels: tuple[str, ...] | None = None,
     has_classes: bool = True,
+    blank: Callable[[], Logits] | None = None,
 ) -> ResolvedTarget:
     """Resolve one target for all images, or a list with one for each, against the logits of the unchanged images.
+
+    `blank` gives the outputs for a blank image, "1 k", which only the target "embedding" asks for.
 
     Raises TargetError for an index outside the outputs, an unknown or ambiguous name, a list of the wrong length, or
     "predicted" asked of a model that has no classes.
@@ -74,7 +74,9 @@ def resolve_target(
         if not all(embedding):
             raise TargetError("target mixes 'embedding' with classes.", "Explain the two in separate calls.")
         absent = torch.full((images,), -1)
-        return ResolvedTarget("embedding", absent, absent, ("embedding",) * images)
+        away = logits.detach() - (blank() if blank is not None else 0)
+        direction = torch.nn.functional.normalize(away, dim=1)
+        return ResolvedTarget("embedding", absent, absent, ("embedding",) * images, direction)
     best = logits.argmax(1)
     names, plus, minus = [], [], []
     for image, item in enumerate(targets):

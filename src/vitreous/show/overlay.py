@@ -47,7 +47,7 @@ def draw_overlay(
     """
     coat = Coat(opacity, fade, grey)
     found = heatmap.photograph(photo)
-    scale = None if heatmap.uninformative else check_scale(heatmap, scale or scale_for([heatmap]))
+    scale = None if heatmap.uninformative else check_scale(heatmap, scale or _own_scale(heatmap))
     regions = (
         find_regions(heatmap, threshold=threshold, interpolation=interpolation) if contour or boxes else None
     )
@@ -72,6 +72,11 @@ def draw_overlay(
         _with_legend(drawn, heatmap, scale, coat=coat, findings=sentences, steps=steps) if legend else drawn
     )
     return attach_record(canvas, [heatmap], steps, " ".join([f"{title_of(heatmap)}.", *sentences]))
+
+
+def _own_scale(heatmap: Heatmap) -> Scale:
+    """Choose the scale of one map; of tens of thousands of single pixels the largest is an outlier, so it has no say."""
+    return scale_for([heatmap], "range" if heatmap.relevance.shape == heatmap.frame.grid else "robust")
 
 
 def reduced(photo: Image.Image, max_side: int) -> Image.Image:

@@ -77,7 +77,7 @@ def _greyed(photo: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "he
 def hatch_unseen(
     picture: UInt8[np.ndarray, "height width 3"], frame: Frame
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Darken and hatch the part of the photograph that the model did not see."""
+    """Grey, darken and hatch the part of the photograph that the model did not see."""
     down, across = seen_lines(frame, picture.shape[:2])
     unseen = ~(down[:, None] & across[None, :])
     if not unseen.any():
@@ -85,7 +85,7 @@ def hatch_unseen(
     height, width = unseen.shape
     pitch = max(8, max(height, width) // 80)
     diagonal = (np.arange(height)[:, None] + np.arange(width)[None, :]) % pitch < max(1, pitch // 6)
-    dimmed = np.where(unseen[..., None], picture * _UNSEEN_BRIGHTNESS, picture)
+    dimmed = np.where(unseen[..., None], _greyed(picture) * _UNSEEN_BRIGHTNESS, picture)
     return np.where((unseen & diagonal)[..., None], 200, dimmed).astype(np.uint8)
 
 

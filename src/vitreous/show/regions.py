@@ -116,6 +116,7 @@ def find_regions(
         raise InputError(f"least_share={least_share} is out of range.", "Give a share from 0 to 1.")
     patches = to_patches(heatmap)
     positive = np.clip(patches, 0, None)
+    cells = "patches" if heatmap.relevance.shape == heatmap.frame.grid else "patch sums"
     value, rule = _threshold(positive[photo_cover(heatmap) > 0], threshold)
     mask = np.zeros(heatmap.frame.photo_size, np.bool_)
     regions: tuple[Region, ...] = ()
@@ -125,18 +126,18 @@ def find_regions(
         regions = _measure(pixels, pixels > value, heatmap.frame, least_share, mask)
     mask.setflags(write=False)
     return Regions(
-        regions, value, rule, heatmap.unit, mask, heatmap.frame, heatmap.signed, heatmap.uninformative,
+        regions, value, f"{rule} of the {cells}", heatmap.unit, mask, heatmap.frame, heatmap.signed, heatmap.uninformative,
         share_off_photo(heatmap),
     )  # fmt: skip
 
 
 def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) -> tuple[float, str]:
-    """Give the threshold and how it was chosen."""
+    """Give the threshold and its name."""
     if isinstance(threshold, str):
         if threshold == "mean":
-            return float(values.mean(dtype=np.float64)), "the mean of the patches"
+            return float(values.mean(dtype=np.float64)), "the mean"
         if threshold == "otsu":
-            return _otsu(values), "Otsu's threshold of the patches"
+            return _otsu(values), "Otsu's threshold"
         raise UnknownNameError(
             f"threshold={threshold!r} is unknown. {near_matches(threshold, ('otsu', 'mean'))}".strip(),
             "Use 'otsu', 'mean', or a quantile from 0 to 1.",
@@ -145,9 +146,7 @@ def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) 
         raise InputError(
             f"threshold={threshold} is no quantile.", "Give a number q with 0 <= q < 1, 'otsu' or 'mean'."
         )
-    return float(
-        np.quantile(values.astype(np.float64), threshold)
-    ), f"the {threshold:g} quantile of the patches"
+    return float(np.quantile(values.astype(np.float64), threshold)), f"the {threshold:g} quantile"
 
 
 def _otsu(values: Float32[np.ndarray, " patches"]) -> float:

@@ -44,6 +44,7 @@ def find_blocks(model: nn.Module, sighting: Sighting) -> tuple[tuple[nn.Module, 
         if parts is not None:
             anchors = _anchors(parts, sighting)
             if anchors is not None:
+                _refuse_other_axes(model, parts[0], square[0], sighting)
                 return parts, anchors
     raise UnsupportedModelError(
         f"Check 'one attention call per block' failed: {type(model).__name__} makes {len(square)} attention calls, and no "
@@ -75,6 +76,17 @@ def _refuse_unplain(model: nn.Module, sighting: Sighting, square: list[SeenAtten
         raise UnsupportedModelError(
             f"Check 'one set of tokens' failed: {kind} attends over {lengths} tokens in different blocks "
             "(pooling, merging or pruning of tokens).",
+            STILL_APPLIES,
+        )
+
+
+def _refuse_other_axes(model: nn.Module, block: nn.Module, seen: SeenAttention, sighting: Sighting) -> None:
+    """Refuse attention over something else than tokens, for instance over channels."""
+    streams = {call.entering for call in sighting.modules if call.module is block and call.entering is not None}
+    if streams and all(seen.shape[-1] not in stream[:2] for stream in streams):
+        raise UnsupportedModelError(
+            f"Check 'attention over all tokens' failed: {type(model).__name__} attends over {seen.shape[-1]} positions, and its "
+            f"token stream is {next(iter(streams))} (attention over channels or merged tokens).",
             STILL_APPLIES,
         )
 
@@ -191,6 +203,11 @@ def find_readout(body: Body, sighting: Sighting, layout: Layout, inputs: Tensor,
     mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits)
     (gradient,) = torch.autograd.grad((logits * mixture).sum(), tokens)
     strength = gradient.float().norm(dim=-1).mean(0).cpu()
+    if not float(strength.max()) > 0:
+        raise UnsupportedModelError(
+            "Check 'readout' failed: the outputs do not depend on the image at all (is the head still all zeros?).",
+            "Load trained weights: a constant output has no explanation.",
+        )
     read = strength > 1e-7 * strength.max()
     inside = torch.zeros(count, dtype=torch.bool)
     inside[patches] = True

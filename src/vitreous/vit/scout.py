@@ -60,6 +60,16 @@ class _ScoutTap(Tap):
         self._running = running
         self.enter_block(0, sighting.images)  # spelled-out attention is looked for inside blocks only
 
+    def _scaled_dot_product(self, query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if query.dim() <= 4:
+            return super()._scaled_dot_product(query, *args, **kwargs)
+        # Attention within windows may keep them as an axis of their own: seen as many windows, refused later with the reason.
+        key = args[0]
+        windows = (query[..., 0, 0].numel() // query.shape[-3], query.shape[-3], query.shape[-2], key.shape[-2])
+        self._sighting.attention.append(SeenAttention(tuple(self._running), windows, "sdpa"))
+        result: Tensor = F.scaled_dot_product_attention(query, *args, **kwargs)
+        return result
+
     def _through(
         self, kind: str, probabilities: Tensor, values: Tensor, scores: Callable[..., Tensor]
     ) -> tuple[Tensor, Tensor]:

@@ -37,11 +37,10 @@ class Trace:
         self.capture = capture
         self.forwards = 0
         self.backwards = 0
-        self._request = target
         self._pass: Pass | None = self._run(vit.prepare(images), rules)
         self.logits: Logits = finite_logits(self._pass.logits)
         resolved = target if isinstance(target, ResolvedTarget) else None
-        self.target = resolved or resolve_target(target, self.logits, vit.labels, vit.has_classes)
+        self.target = resolved or resolve_target(target, self.logits, vit.labels, vit.has_classes, self._blank)
         self.score: PerImage = self.target.score(self.logits)
 
     def __enter__(self) -> Self:
@@ -215,6 +214,12 @@ class Trace:
     def _run(self, inputs: Tensor, rules: Rules | None) -> Pass:
         self.forwards += 1
         return run_pass(self.vit.body, inputs, self.capture, rules=rules)
+
+    def _blank(self) -> Logits:
+        """Outputs for an image of the mean colour, which normalisation turns into zeros."""
+        self.forwards += 1
+        with torch.no_grad():
+            return self.vit.body.forward(torch.zeros_like(self.inputs[:1]))
 
     def _open(self) -> Pass:
         if self._pass is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vitreous.core.preprocessing import Preprocessing
     from vitreous.core.provenance import Provenance
     from vitreous.core.target import Contrast
-    from vitreous.vit.doctor import doctor
+    from vitreous._doctor import doctor
     from vitreous.vit.open import open_vit
     from vitreous.vit.passes import Capture
     from vitreous.vit.trace import Trace
@@ -33,7 +33,7 @@ _HOME = {
     "Vit": "vitreous.vit.vit",
     "VitreousError": "vitreous.core.errors",
     "compare": "vitreous._explain",
-    "doctor": "vitreous.vit.doctor",
+    "doctor": "vitreous._doctor",
     "explain": "vitreous._explain",
     "explain_each": "vitreous._explain",
     "list_methods": "vitreous._explain",

@@ -273,7 +273,7 @@ def test_a_pil_animation_stays_where_it_is():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 2)])
 def test_extreme_sizes_are_read(size):
-    values = RANDOM.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    values = np.random.default_rng(8).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     photo = decode_photo(encoded(Image.fromarray(values), "PNG"), "x")
     assert np.array_equal(pixels(photo), values)
     assert photo.size == (size[1], size[0])

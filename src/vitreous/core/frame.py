@@ -28,13 +28,13 @@ class Frame:
     grid: tuple[int, int]
     fit: Fit
 
-    def to_photo(self, x: float, y: float) -> tuple[float, float]:
+    def to_photo(self, x: float | int, y: float | int) -> tuple[float, float]:
         """Map a point of the model input to the photograph."""
         left, top, right, bottom = self.window
         height, width = self.input_size
         return left + x * (right - left) / width, top + y * (bottom - top) / height
 
-    def to_input(self, x: float, y: float) -> tuple[float, float]:
+    def to_input(self, x: float | int, y: float | int) -> tuple[float, float]:
         """Map a point of the photograph to the model input."""
         left, top, right, bottom = self.window
         height, width = self.input_size

@@ -120,7 +120,7 @@ def scale_for(
 
 
 def scale_over(
-    maps: Sequence[Float[np.ndarray, "rows columns"]],
+    maps: Sequence[Float[np.ndarray, "_ _"]],
     unit: str,
     signed: bool,
     kind: str = "range",
@@ -129,7 +129,10 @@ def scale_over(
     start: str = "zero",
     colours: str | None = None,
 ) -> Scale:
-    """Choose one scale for arrays of one unit, as `scale_for` does for heatmaps."""
+    """Choose one scale for arrays of one unit, as `scale_for` does for heatmaps, ignoring what is not finite.
+
+    Raises UnknownNameError for an unknown choice or colour, InputError for colours that do not suit the sign.
+    """
     _check_choice("kind", kind, get_args(Kind))
     _check_choice("start", start, get_args(Start))
     if not 50 <= percentile <= 100:
@@ -148,7 +151,10 @@ def scale_over(
 
 
 def colourise(values: Float[np.ndarray, "height width"], scale: Scale) -> UInt8[np.ndarray, "height width 4"]:
-    """Give the colour of each value as red, green, blue and opacity; NaN is transparent, all else opaque."""
+    """Give the colour of each value as red, green, blue and opacity; NaN is transparent, all else opaque.
+
+    Values between two of the 255 or 256 levels take the nearer one; those beyond the scale its end colour.
+    """
     table = _table(scale.colours)
     absent = np.isnan(values)
     place = np.clip((values - scale.low) / (scale.high - scale.low), 0, 1)

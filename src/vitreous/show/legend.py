@@ -56,10 +56,10 @@ def draw_bar(scale: Scale, width: int, size: int, coat: Coat = PURE) -> Image.Im
         draw.line((place, high, place, high + tick), fill=INK)
     top = high + tick
     for words, align in _tick_words(scale, width, size):
-        place_text(draw, words, (0, width), top, size, align=align)
+        place_text(draw, words, width, top, size, align=align)
     if scale.diverging:
-        place_text(draw, "against", (0, width), top + pitch, size, ink=GREY_INK, align="left")
-        place_text(draw, "for the target", (0, width), top + pitch, size, ink=GREY_INK, align="right")
+        place_text(draw, "against", width, top + pitch, size, ink=GREY_INK, align="left")
+        place_text(draw, "for the target", width, top + pitch, size, ink=GREY_INK, align="right")
     unit = text_block(safe_text(scale.unit), width, size, align="centre")
     sheet = Image.new("RGB", (width, top + pitch + signed_line + unit.height), PAPER)
     sheet.paste(piece.crop((0, 0, width, top + pitch + signed_line)), (0, 0))

@@ -43,7 +43,8 @@ def draw_overlay(
     max_side       a photograph with a longer side is reduced to it, and the legend says so
 
     What the model did not see is hatched. A constant map is painted flat grey and says so. The steps are in
-    the legend and, with the provenance, in `image.info` (see `save_png`).
+    the legend and, with the provenance, in `image.info` (see `save_png`). Raises InputError if the photograph
+    is not at hand or is another one, or if `scale` has another unit or cannot show the sign of a signed map.
     """
     coat = Coat(opacity, fade, grey)
     found = heatmap.photograph(photo)
@@ -75,7 +76,7 @@ def draw_overlay(
 
 
 def _own_scale(heatmap: Heatmap) -> Scale:
-    """Choose the scale of one map; of tens of thousands of single pixels the largest is an outlier, so it has no say."""
+    """Choose the scale of one map; among tens of thousands of single pixels the largest are outliers."""
     return scale_for([heatmap], "range" if heatmap.relevance.shape == heatmap.frame.grid else "robust")
 
 

@@ -137,7 +137,7 @@ def draw_boxes(picture: Image.Image, boxes: list[tuple[float, float, float, floa
 
 def write_constant(picture: Image.Image, frame: Frame) -> None:
     """Write into the middle of the picture that its map is constant, as large as fits."""
-    size = max(8, min(40, picture.width // 14))
+    size = max(8, min(30, picture.width // 14))
     lines = wrap(CONSTANT_WORDS, size, round(picture.width * 0.9), bold=True)
     pitch = round(size * 1.3)
     wide = max(font(size, bold=True).getlength(line) for line in lines)

@@ -111,6 +111,7 @@ def find_regions(
     because resampled pixels are no independent values; the mask is where the resampled relevance exceeds it.
     Pixel-level maps are summed over each patch first: their single pixels are no regions. Regions that touch
     at a corner are one. A constant map, or one with no positive value, has no regions; that is not an error.
+    Raises UnknownNameError or InputError for a threshold that is none.
     """
     if not 0 <= least_share <= 1:
         raise InputError(f"least_share={least_share} is out of range.", "Give a share from 0 to 1.")
@@ -126,9 +127,16 @@ def find_regions(
         regions = _measure(pixels, pixels > value, heatmap.frame, least_share, mask)
     mask.setflags(write=False)
     return Regions(
-        regions, value, f"{rule} of the {cells}", heatmap.unit, mask, heatmap.frame, heatmap.signed, heatmap.uninformative,
-        share_off_photo(heatmap),
-    )  # fmt: skip
+        regions=regions,
+        threshold=value,
+        rule=f"{rule} of the {cells}",
+        unit=heatmap.unit,
+        mask=mask,
+        frame=heatmap.frame,
+        signed=heatmap.signed,
+        uninformative=heatmap.uninformative,
+        off_photo=share_off_photo(heatmap),
+    )
 
 
 def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) -> tuple[float, str]:
@@ -152,13 +160,15 @@ def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) 
 def _otsu(values: Float32[np.ndarray, " patches"]) -> float:
     """Give Otsu's threshold, set halfway between the two groups.
 
-    Every value in the gap between the groups separates them equally well; scikit-image returns the lowest,
-    which after interpolation would count nearly the whole slope of an isolated patch.
+    The distinct values are the bins of the histogram, so nothing is rounded. Every value in the gap between
+    the groups separates them equally well; scikit-image returns its lower end, which after interpolation
+    would count nearly the whole slope of an isolated patch.
     """
-    if values.min() == values.max():
-        return float(values[0])
-    lowest = threshold_otsu(values.astype(np.float64))
-    return float(values[values <= lowest].max() + values[values > lowest].min()) / 2
+    distinct, counts = np.unique(values.astype(np.float64), return_counts=True)
+    if len(distinct) == 1:
+        return float(distinct[0])
+    last_below = int(np.searchsorted(distinct, threshold_otsu(hist=(counts, distinct))))
+    return float(distinct[last_below] + distinct[last_below + 1]) / 2
 
 
 def _measure(

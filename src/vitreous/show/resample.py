@@ -34,6 +34,7 @@ def resample(
     """Resample values on the patch grid (or on the model input) to the photograph, drawn at `size`.
 
     `size` (height, width) is the photograph's own if not given; each output pixel is sampled at its centre.
+    The values may be any transform of a heatmap. Raises UnknownNameError for another interpolation.
     """
     known = get_args(Interpolation)
     if interpolation not in known:

@@ -57,7 +57,7 @@ def text_block(
     draw = ImageDraw.Draw(block)
     for number, line in enumerate(lines):
         place_text(
-            draw, line, (0, width), number * pitch + round(size * 0.1), size, bold=bold, ink=ink, align=align
+            draw, line, width, number * pitch + round(size * 0.1), size, bold=bold, ink=ink, align=align
         )
     return block
 
@@ -65,18 +65,18 @@ def text_block(
 def place_text(
     draw: ImageDraw.ImageDraw,
     line: str,
-    span: tuple[float, float],
-    top: float,
+    width: int,
+    top: int,
     size: int,
     *,
     bold: bool = False,
     ink: Colour = INK,
     align: Align = "left",
 ) -> None:
-    """Draw one line of text between two horizontal positions."""
-    free = span[1] - span[0] - font(size, bold).getlength(line)
+    """Draw one line of text, aligned within `width` pixels."""
+    free = width - font(size, bold).getlength(line)
     shift = {"left": 0.0, "centre": free / 2, "right": free}[align]
-    draw.text((round(span[0] + shift), top), line, font=font(size, bold), fill=ink)
+    draw.text((round(shift), top), line, font=font(size, bold), fill=ink)
 
 
 def stack(pieces: Sequence[Image.Image], gap: int = 0, align: Align = "left") -> Image.Image:

@@ -212,14 +212,21 @@ def find_readout(body: Body, sighting: Sighting, layout: Layout, inputs: Tensor,
     inside = torch.zeros(count, dtype=torch.bool)
     inside[patches] = True
     in_blocks = {id(module) for block in body.blocks for module in block.modules()}
-    if any(not any(id(running) in in_blocks for running in seen.running) for seen in sighting.attention):
-        return Readout("attention", torch.full((count,), 1.0 / count))
+    pooling = [seen for seen in sighting.attention if not any(id(running) in in_blocks for running in seen.running)]
+    if pooling:
+        pooled = inside if pooling[-1].shape[-1] == int(inside.sum()) else torch.ones_like(inside)
+        if pooling[-1].shape[-1] != int(pooled.sum()):
+            raise UnsupportedModelError(
+                f"Check 'readout' failed: the head attends over {pooling[-1].shape[-1]} tokens, and the blocks have {count}.",
+                STILL_APPLIES,
+            )
+        return Readout("attention", pooled.double() / pooled.sum())
     if not bool(read[inside].any()):
-        return Readout("token", read.float() / read.sum())
+        return Readout("token", read.double() / read.sum())
     outside = read & ~inside
     emphasised = bool(outside.any()) and float(strength[outside].min()) > 5 * float(strength[inside].mean())
     if emphasised:
-        weights = 0.5 * outside.float() / outside.sum() + 0.5 * inside.float() / inside.sum()
+        weights = 0.5 * outside.double() / outside.sum() + 0.5 * inside.double() / inside.sum()
         return Readout("token and mean", weights)
-    return Readout("mean", read.float() / read.sum())
+    return Readout("mean", read.double() / read.sum())
 

@@ -84,7 +84,7 @@ def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
     """
     last = len(body.blocks)
 
-    def on_tokens(position: int, _stream: Tokens) -> Tokens | None:
+    def on_tokens(position: int, _stream: Tokens) -> Tensor | None:  # as many sets of tokens as there are, not b
         if position < last:
             return None
         torch.set_grad_enabled(tokens.requires_grad)

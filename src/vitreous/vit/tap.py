@@ -140,7 +140,7 @@ class Tap(TorchFunctionMode):
             probabilities, values = self.edit(self.block, probabilities, values)
         if not self.keep:
             return probabilities, values
-        if torch.is_grad_enabled() and probabilities.requires_grad:
+        if self.block is not None and torch.is_grad_enabled() and probabilities.requires_grad:
             probabilities, values = gate(probabilities, self.switch), gate(values, self.switch)
         self.recording.calls.append(AttentionCall(self.block, kind, probabilities, values, scores))
         return probabilities, values

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -40,10 +40,11 @@ class Trace:
         self._pass: Pass | None = self._run(vit.prepare(images), rules)
         self.logits: Logits = finite_logits(self._pass.logits)
         resolved = target if isinstance(target, ResolvedTarget) else None
-        self.target = resolved or resolve_target(target, self.logits, vit.labels, vit.has_classes, self._blank)
-        self.score: PerImage = self.target.score(self.logits)
+        with torch.inference_mode(mode=False), torch.enable_grad():  # the caller's no_grad must not cut the score off
+            self.target = resolved or resolve_target(target, self.logits, vit.labels, vit.has_classes, self._blank)
+            self.score: PerImage = self.target.score(self.logits)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Trace":
         """Give the trace itself; the pass has run already."""
         return self
 
@@ -115,10 +116,11 @@ class Trace:
         """Share of each last token in the prediction, "b n", rows summing to 1; see `Readout`."""
         readout = self.readout
         images = self.logits.shape[0]
+        weights = readout.weights.to(self.logits.dtype).to(self.logits.device).repeat(images, 1)
         if readout.kind == "attention":
             pooling = [call for call in self._open().recording.calls if call.block is None]
-            return pooling[-1].probabilities.detach().float().mean((1, 2))
-        return readout.weights.to(self.logits.device).expand(images, -1)
+            weights[:, readout.rows] = pooling[-1].probabilities.detach().to(weights.dtype).mean((1, 2))
+        return weights
 
     @property
     def readout(self) -> Readout:

@@ -1,0 +1,132 @@
+"""Doctor: what was found out about a model, before anything is explained with it."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from vitreous.methods._method import METHODS
+from vitreous.vit.memory import bytes_per_image
+from vitreous.vit.open import open_vit
+from vitreous.vit.vit import Vit
+
+_KINDS = {
+    "sdpa": "F.scaled_dot_product_attention (fused)",
+    "multihead": "nn.MultiheadAttention",
+    "handwritten": "softmax and product written out",
+    "none": "none that is plain",
+}
+
+
+class Verdict(BaseModel):
+    """Whether one method applies to the model, why not, and the memory it needs for one image in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    applies: bool
+    why_not: str
+    bytes_per_image: int
+
+
+class Diagnosis(BaseModel):
+    """The facts that `open_vit` established. `str()` gives them as readable lines."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    weights_source: str
+    weights_digest: str
+    outputs: int
+    output_kind: str
+    labels: bool
+    blocks: int
+    heads: int
+    width: int
+    attention: str
+    tokens: int
+    prefix: int
+    suffix: int
+    grid: tuple[int, int]
+    patch: tuple[int, int]
+    readout: str
+    input_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop_share: float
+    device: str
+    dtype: str
+    checks: tuple[str, ...]
+    methods: tuple[Verdict, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Lay the facts out for a person."""
+        facts = {
+            "model": f"{self.model}, {self.weights_source}, sha256 {self.weights_digest[:12]}…",
+            "outputs": f"{self.outputs} {self.output_kind}, {'with' if self.labels else 'without'} names",
+            "blocks": f"{self.blocks} with {self.heads} heads, width {self.width}",
+            "attention": self.attention,
+            "tokens": f"{self.tokens} = {self.prefix} prefix + {self.grid[0]} x {self.grid[1]} patches + {self.suffix} suffix",
+            "read from": self.readout,
+            "input": f"{self.input_size[0]} x {self.input_size[1]} pixels, patches of {self.patch[0]} x {self.patch[1]}, "
+            f"mean {self.mean}, std {self.std}, crop share {self.crop_share}",
+            "computes": f"{self.dtype} on {self.device}",
+        }
+        lines = [f"{name + ':':11} {value}" for name, value in facts.items()]
+        lines += [f"{'check:':11} passed: {check}" for check in self.checks]
+        lines += [f"{'warning:':11} {warning}" for warning in self.warnings]
+        for verdict in self.methods:
+            cost = f"{verdict.bytes_per_image / 2**20:.0f} MiB per image"
+            lines.append(f"{'method:':11} {verdict.method:20} {cost if verdict.applies else 'no: ' + verdict.why_not}")
+        return "\n".join(lines)
+
+
+def doctor(model: Vit | str | Path | nn.Module, **options: Any) -> Diagnosis:
+    """Say what a model is: token layout, kind of attention, which methods apply and why others do not, memory per image.
+
+    Takes an opened Vit, or whatever `open_vit` takes, with its options. Raises what `open_vit` raises.
+    """
+    vit = model if isinstance(model, Vit) else open_vit(model, **options)
+    plain = bool(vit.blocks)
+    checks = (
+        "one attention call per block",
+        "tapped logits equal plain logits",
+        "readout of the last tokens equals the logits",
+        "images do not influence each other",
+    )
+    return Diagnosis(
+        model=vit.name,
+        weights_source=vit.source,
+        weights_digest=vit.digest,
+        outputs=vit.outputs,
+        output_kind="classes" if vit.has_classes else "numbers of an embedding",
+        labels=vit.labels is not None,
+        blocks=len(vit.blocks),
+        heads=vit.heads,
+        width=vit.width,
+        attention=_KINDS[vit.attention_kind],
+        tokens=vit.tokens if plain else 0,
+        prefix=vit.prefix,
+        suffix=vit.suffix,
+        grid=vit.grid,
+        patch=vit.patch,
+        readout=vit.readout.describe() if vit.readout else "unknown",
+        input_size=vit.preprocessing.size,
+        mean=vit.preprocessing.mean,
+        std=vit.preprocessing.std,
+        crop_share=vit.preprocessing.crop_share,
+        device=str(vit.device),
+        dtype=str(vit.dtype).removeprefix("torch."),
+        checks=checks if plain else (),
+        methods=tuple(_verdict(vit, name) for name in METHODS),
+        warnings=vit.warnings,
+    )
+
+
+def _verdict(vit: Vit, name: str) -> Verdict:
+    method = METHODS[name]
+    why_not = method.why_not(vit)
+    memory = bytes_per_image(vit, method.capture(vit, method.defaults))
+    return Verdict(method=name, applies=not why_not, why_not=why_not, bytes_per_image=memory)

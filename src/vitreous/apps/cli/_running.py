@@ -1,0 +1,163 @@
+"""What commands share while they run: errors as messages, models and photographs from options, progress."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import vitreous as vt
+
+SOME_FAILED, NOTHING_DONE, INTERRUPTED = 1, 3, 130
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+
+
+@contextmanager
+def told_errors(debug: bool) -> Iterator[None]:
+    """Print an error of this package as one message and stop with its status; other errors are mistakes and pass."""
+    from vitreous.core.errors import VitreousError  # noqa: PLC0415
+
+    try:
+        yield
+    except VitreousError as problem:
+        if debug:
+            raise
+        tell(str(problem))
+        raise typer.Exit(NOTHING_DONE) from problem
+    except KeyboardInterrupt as problem:
+        tell("Interrupted; what was written so far is whole.")
+        raise typer.Exit(INTERRUPTED) from problem
+
+
+def tell(message: str) -> None:
+    """Print a message for the person, on standard error."""
+    typer.echo(message, err=True)
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options that say which model to open."""
+
+    model: str
+    weights: str | None
+    num_classes: int | None
+    image_size: str | None
+    labels: Path | None
+    device: str | None
+
+    def open(self) -> "vt.Vit":
+        """Open the model, telling what is going on: it can take a while."""
+        import vitreous as vt  # noqa: PLC0415
+
+        tell(f"Opening {self.model} …")
+        vit = vt.open_vit(
+            self.model,
+            self.weights,
+            num_classes=self.num_classes,
+            image_size=_size(self.image_size),
+            labels=_lines(self.labels),
+            device=self.device,
+        )
+        for warning in vit.warnings:
+            tell(f"Warning: {warning}")
+        return vit
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) not in {1, 2} or not all(side.isdigit() and int(side) for side in sides):
+        raise typer.BadParameter(f"{text!r} is no size; give 384 or 224x320 (height x width)", param_hint="--image-size")
+    return int(sides[0]), int(sides[-1])
+
+
+def _lines(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise typer.BadParameter(f"{path} cannot be read: {problem}", param_hint="--labels") from problem
+
+
+def chosen_target(target: str | None, against: str | None) -> Any:
+    """Turn --target and --against into a target: digits are an index, anything else a name."""
+    import vitreous as vt  # noqa: PLC0415
+
+    if against is None:
+        return _class(target)
+    if target is None:
+        raise typer.BadParameter("--against needs --target: why this class rather than that", param_hint="--against")
+    return vt.Contrast(_class(target) or 0, _class(against) or 0)
+
+
+def _class(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.lstrip("-").isdigit() else text
+
+
+def chosen_parameters(settings: list[str] | None) -> dict[str, Any]:
+    """Read --set NAME=VALUE; values are JSON where they can be, else text."""
+    found = {}
+    for setting in settings or []:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{setting!r} is not NAME=VALUE", param_hint="--set")
+        try:
+            found[name] = json.loads(text.lower() if text in {"True", "False"} else text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def find_photos(paths: list[Path]) -> list[Path]:
+    """Put the photographs of each folder, by name, in the folder's place. Other paths stay, readable or not."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            if not inside:
+                tell(f"Warning: the folder {path} holds no photographs.")
+            found += inside
+        else:
+            found.append(path)
+    if not found:
+        raise typer.BadParameter("no photographs found", param_hint="PHOTOS")
+    return found
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Any]:
+    """Show progress over many photographs on standard error, if a person is watching. Gives a function to advance it."""
+    if total < 2 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Explaining", total=total)
+        yield lambda: bar.advance(task)
+
+
+def result_names(photos: list[Path]) -> list[str]:
+    """Name the results after the photographs; photographs of the same name in different folders get a number."""
+    seen: dict[str, int] = {}
+    names = []
+    for photo in photos:
+        stem = (photo.stem or "photo")[:120]
+        folded = stem.casefold()
+        seen[folded] = seen.get(folded, 0) + 1
+        names.append(stem if seen[folded] == 1 else f"{stem}-{seen[folded]}")
+    return names

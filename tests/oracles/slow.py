@@ -1,0 +1,273 @@
+"""Slow oracles: explanation methods computed again from their definitions, in float64, with nothing borrowed.
+
+A pre-norm ViT is run from its state dict alone, one image at a time, one head at a time, and every n x n matrix is formed
+in full. Nothing of vitreous is imported. Where a definition leaves something open (models without a class token, which
+entries rollout may discard), the convention is stated where it is used.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-6
+"""Of timm's LayerNorm."""
+
+
+@dataclass(frozen=True)
+class SlowRun:
+    """What one image left behind. Lists run over blocks, then heads; tensors are nodes of one graph.
+
+    `reads` is the share of each last token in the prediction, which the methods start from.
+    """
+
+    pixels: Tensor
+    logits: Tensor
+    reads: list[float]
+    scores: list[list[Tensor]]
+    attention: list[list[Tensor]]
+    entering: list[Tensor]
+
+
+@dataclass(frozen=True)
+class SlowViT:
+    """A timm VisionTransformer, written out, whose head reads a class token, the mean of the patches or a pooling attention."""
+
+    weights: dict[str, Tensor]
+    heads: int
+    grid: tuple[int, int]
+    patch: int
+    prefix: int
+    pooling: str
+
+    @staticmethod
+    def of(model: torch.nn.Module) -> "SlowViT":
+        """Copy the numbers of a timm VisionTransformer."""
+        weights = {name: tensor.detach().double().clone() for name, tensor in model.state_dict().items()}
+        for tensor in weights.values():
+            tensor.requires_grad_()  # so that attention has a gradient although its input is cut off
+        return SlowViT(
+            weights,
+            model.blocks[0].attn.num_heads,
+            tuple(model.patch_embed.grid_size),
+            model.patch_embed.patch_size[0],
+            model.num_prefix_tokens,
+            model.global_pool,
+        )
+
+    @property
+    def patches(self) -> range:
+        """The tokens that are patches."""
+        return range(self.prefix, self.prefix + self.grid[0] * self.grid[1])
+
+    def run(self, pixels: Tensor, cut_attention_inputs: bool = False) -> SlowRun:
+        """Run one normalised image (3, H, W). With `cut_attention_inputs` as AGCAM's code does: x.detach() before q, k, v."""
+        pixels = pixels.detach().double().requires_grad_()
+        tokens = self._embed(pixels)
+        blocks = 1 + max(int(name.split(".")[1]) for name in self.weights if name.startswith("blocks."))
+        scores, attention, entering = [], [], []
+        for block in range(blocks):
+            at = f"blocks.{block}"
+            normed = self._norm(tokens, f"{at}.norm1")
+            entering.append(normed)
+            mixed, block_scores, block_attention = self._attend(
+                normed.detach() if cut_attention_inputs else normed, f"{at}.attn"
+            )
+            scores.append(block_scores)
+            attention.append(block_attention)
+            tokens = tokens + mixed
+            tokens = tokens + self._mlp(self._norm(tokens, f"{at}.norm2"), f"{at}.mlp")
+        pooled, reads = {"token": self._class_token, "avg": self._mean, "map": self._pooling_attention}[
+            self.pooling
+        ](tokens)
+        return SlowRun(pixels, self._linear(pooled, "head")[0], reads, scores, attention, entering)
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        kernel, bias = self.weights["patch_embed.proj.weight"], self.weights["patch_embed.proj.bias"]
+        side, rows = self.patch, []
+        for row in range(self.grid[0]):
+            for column in range(self.grid[1]):
+                patch = pixels[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
+                rows.append((kernel * patch).sum((1, 2, 3)) + bias)
+        prefix = [self.weights[name][0] for name in ("cls_token", "reg_token") if name in self.weights]
+        return torch.cat([*prefix, torch.stack(rows)]) + self.weights["pos_embed"][0]
+
+    def _attend(self, normed: Tensor, at: str) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        weight, bias = self.weights[f"{at}.qkv.weight"], self.weights[f"{at}.qkv.bias"]
+        query, key, value = (normed @ weight.T + bias).split(normed.shape[1], 1)
+        output, scores, attention = self._heads(query, key, value)
+        return self._linear(output, f"{at}.proj"), scores, attention
+
+    def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """One head after the other: scaled scores, the softmax written out, and the mixture of values."""
+        each = query.shape[1] // self.heads
+        outputs, scores, attention = [], [], []
+        for head in range(self.heads):
+            own = slice(head * each, (head + 1) * each)
+            scores.append(query[:, own] @ key[:, own].T / math.sqrt(each))
+            exponentials = torch.exp(scores[-1] - scores[-1].max(1, keepdim=True).values)
+            attention.append(exponentials / exponentials.sum(1, keepdim=True))
+            outputs.append(attention[-1] @ value[:, own])
+        return torch.cat(outputs, 1), scores, attention
+
+    def _class_token(self, tokens: Tensor) -> tuple[Tensor, list[float]]:
+        return self._norm(tokens[:1], "norm"), [1.0] + [0.0] * (len(tokens) - 1)
+
+    def _mean(self, tokens: Tensor) -> tuple[Tensor, list[float]]:
+        average = tokens[list(self.patches)].mean(0, keepdim=True)
+        reads = [1 / len(self.patches) if token in self.patches else 0.0 for token in range(len(tokens))]
+        return self._norm(average, "fc_norm"), reads
+
+    def _pooling_attention(self, tokens: Tensor) -> tuple[Tensor, list[float]]:
+        """SigLIP's head: one learned query attends to the patches, and an MLP follows; read is what all heads average to."""
+        normed = self._norm(tokens, "norm")[list(self.patches)]
+        query = self._linear(self.weights["attn_pool.latent"][0], "attn_pool.q")
+        key, value = self._linear(normed, "attn_pool.kv").split(normed.shape[1], 1)
+        output, _, attention = self._heads(query, key, value)
+        output = self._linear(output, "attn_pool.proj")
+        output = output + self._mlp(self._norm(output, "attn_pool.norm"), "attn_pool.mlp")
+        reads = [0.0] * len(tokens)
+        for place, token in enumerate(self.patches):
+            reads[token] = sum(float(head[0, place]) for head in attention) / self.heads
+        return output, reads
+
+    def _mlp(self, tokens: Tensor, at: str) -> Tensor:
+        hidden = self._linear(tokens, f"{at}.fc1")
+        return self._linear(hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2))), f"{at}.fc2")
+
+    def _norm(self, tokens: Tensor, at: str) -> Tensor:
+        centred = tokens - tokens.mean(1, keepdim=True)
+        variance = (centred**2).mean(1, keepdim=True)
+        return (
+            centred / torch.sqrt(variance + EPSILON) * self.weights[f"{at}.weight"]
+            + self.weights[f"{at}.bias"]
+        )
+
+    def _linear(self, tokens: Tensor, at: str) -> Tensor:
+        return tokens @ self.weights[f"{at}.weight"].T + self.weights[f"{at}.bias"]
+
+
+Score = Callable[[Tensor], Tensor]
+"""The explained number, as a function of the logits (k,) of one image."""
+
+
+def read_row(vit: SlowViT, run: SlowRun, matrix: Tensor) -> Tensor:
+    """The rows that the prediction reads, averaged as the head weighs them, at the patches, on the grid."""
+    total = torch.zeros(matrix.shape[1], dtype=matrix.dtype)
+    for token, share in enumerate(run.reads):
+        total = total + share * matrix[token]
+    return total[list(vit.patches)].reshape(vit.grid).detach()
+
+
+def fuse(heads: list[Tensor], fusion: str = "mean") -> Tensor:
+    """Make one matrix of all heads, entry by entry."""
+    fused = torch.zeros_like(heads[0])
+    for row in range(fused.shape[0]):
+        for column in range(fused.shape[1]):
+            entries = [float(head[row, column]) for head in heads]
+            fused[row, column] = {
+                "mean": sum(entries) / len(entries),
+                "max": max(entries),
+                "min": min(entries),
+            }[fusion]
+    return fused.detach()
+
+
+def raw_attention(vit: SlowViT, pixels: Tensor, _score: Score, block: int = -1) -> Tensor:
+    run = vit.run(pixels)
+    return read_row(vit, run, fuse(run.attention[block]))
+
+
+def mean_attention(vit: SlowViT, pixels: Tensor, _score: Score) -> Tensor:
+    run = vit.run(pixels)
+    maps = [read_row(vit, run, fuse(heads)) for heads in run.attention]
+    return sum(maps) / len(maps)
+
+
+def discard_smallest(vit: SlowViT, matrix: Tensor, discard: float) -> Tensor:
+    """Zero the smallest entries that lead from patch to patch; as many as `discard` is of the whole matrix."""
+    entries = sorted(
+        (float(matrix[row, column]), row, column) for row in vit.patches for column in vit.patches
+    )
+    matrix = matrix.clone()
+    for _, row, column in entries[: int(discard * matrix.numel())]:
+        matrix[row, column] = 0.0
+    return matrix
+
+
+def rollout(
+    vit: SlowViT,
+    pixels: Tensor,
+    _score: Score,
+    fusion: str = "mean",
+    discard: float = 0.0,
+    residual: float = 0.5,
+) -> Tensor:
+    """R = A_L … A_1 in full, each A the fused attention mixed with the identity and its rows divided by their sums."""
+    run = vit.run(pixels)
+    product: Tensor | None = None
+    for heads in run.attention:
+        fused = discard_smallest(vit, fuse(heads, fusion), discard)
+        mixed = (1 - residual) * fused + residual * torch.eye(len(fused), dtype=fused.dtype)
+        for row in range(len(mixed)):
+            mixed[row] = mixed[row] / mixed[row].sum()
+        product = mixed if product is None else mixed @ product
+    return read_row(vit, run, product)
+
+
+def attention_gradients(run: SlowRun, score: Score) -> list[list[Tensor]]:
+    """Differentiate the score by every head's attention, one head at a time."""
+    return [
+        [torch.autograd.grad(score(run.logits), head, retain_graph=True)[0] for head in heads]
+        for heads in run.attention
+    ]
+
+
+def attention_gradcam(
+    vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True
+) -> Tensor:
+    run = vit.run(pixels)
+    gradients = attention_gradients(run, score)[block]
+    total = torch.zeros(vit.grid, dtype=torch.float64)
+    for head, gradient in zip(run.attention[block], gradients, strict=True):
+        total = total + read_row(vit, run, gradient).mean() * read_row(vit, run, head)
+    total = total / vit.heads
+    return total.clamp(min=0) if relu else total
+
+
+def agcam(vit: SlowViT, pixels: Tensor, score: Score, detach: bool = True) -> Tensor:
+    run = vit.run(pixels, cut_attention_inputs=detach)
+    total = torch.zeros(vit.grid, dtype=torch.float64)
+    for block_scores, gradients in zip(run.scores, attention_gradients(run, score), strict=True):
+        for head, gradient in zip(block_scores, gradients, strict=True):
+            total = total + read_row(vit, run, gradient.clamp(min=0) / (1 + torch.exp(-head)))
+    return total
+
+
+def generic_attention(vit: SlowViT, pixels: Tensor, score: Score) -> Tensor:
+    run = vit.run(pixels)
+    relevance = torch.eye(len(run.attention[0][0]), dtype=torch.float64)
+    for heads, gradients in zip(run.attention, attention_gradients(run, score), strict=True):
+        positive = [(gradient * head).clamp(min=0) for head, gradient in zip(heads, gradients, strict=True)]
+        relevance = relevance + sum(positive) / vit.heads @ relevance
+    return read_row(vit, run, relevance)
+
+
+def gradcam(vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True) -> Tensor:
+    run = vit.run(pixels)
+    (gradient,) = torch.autograd.grad(score(run.logits), run.entering[block])
+    total = torch.zeros(len(vit.patches), dtype=torch.float64)
+    for channel in range(gradient.shape[1]):
+        weight = sum(float(gradient[token, channel]) for token in vit.patches) / len(vit.patches)
+        total = total + weight * run.entering[block][list(vit.patches), channel].detach()
+    total = total.reshape(vit.grid)
+    return total.clamp(min=0) if relu else total
+
+
+def saliency(vit: SlowViT, pixels: Tensor, score: Score, channels: str = "max") -> Tensor:
+    run = vit.run(pixels)
+    (gradient,) = torch.autograd.grad(score(run.logits), run.pixels)
+    red, green, blue = gradient.abs()
+    return torch.maximum(torch.maximum(red, green), blue) if channels == "max" else red + green + blue

@@ -27,7 +27,7 @@ def frames(draw, photo=SIDES, most_patches=20):
     grid = draw(st.tuples(st.integers(1, most_patches), st.integers(1, most_patches)))
     rest = draw(st.integers(0, patch[0] - 1)), draw(st.integers(0, patch[1] - 1))
     size = grid[0] * patch[0] + rest[0], grid[1] * patch[1] + rest[1]
-    share = draw(st.floats(0.5, 1))
+    share = draw(st.one_of(st.just(1.0), st.floats(0.5, 1)))
     return frame_photo(draw(photo), size, patch, grid, draw(st.sampled_from(FITS)), share)
 
 
@@ -289,6 +289,13 @@ def test_no_window_is_refused_for_its_last_bit(frame):
     picture = photo_to_input(read_photo(Image.new("RGB", (wide, high), "white")), frame)
     assert picture.shape == (3, *frame.input_size)
     assert frame.fit == "pad" or (picture == 1).all()
+
+
+@pytest.mark.parametrize(("side", "size"), [(29, 224), (23, 336), (25, 176)])
+def test_a_window_that_rounding_left_outside_is_read(side, size):
+    frame = frame_photo((side, side), (size, size), (16, 16), (1, 1), "crop")
+    assert min(frame.window) < 0, "this size no longer shows the rounding"
+    assert (photo_to_input(read_photo(Image.new("RGB", (side, side), "white")), frame) == 1).all()
 
 
 def test_what_does_not_belong_together_is_refused():

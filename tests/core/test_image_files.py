@@ -164,6 +164,7 @@ def test_a_disk_that_fails_is_named(tmp_path, monkeypatch):
 # --- 13 the file changes while read
 
 OLD, NEW = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")
+LONG_AGO = 10**18, 10**18
 
 
 def replace_atomically(path: Path) -> None:
@@ -185,10 +186,12 @@ def rewrite_half(path: Path) -> None:
 def append(path: Path) -> None:
     with path.open("ab") as file:
         file.write(bytes(100))
+    os.utime(path, ns=LONG_AGO)  # as on a clock too coarse to show it: the length must show it
 
 
 def shorten(path: Path) -> None:
     os.truncate(path, 5000)
+    os.utime(path, ns=LONG_AGO)
 
 
 @pytest.mark.parametrize("change", [replace_atomically, rewrite, rewrite_half, append, shorten])
@@ -197,7 +200,7 @@ def test_a_file_that_changes_is_read_old_or_new_and_never_mixed(tmp_path, monkey
     """The change comes just before (1) or just after (2) the bytes are read from the open file."""
     path = tmp_path / "a.bmp"
     path.write_bytes(encoded(OLD, "BMP"))
-    os.utime(path, ns=(10**18, 10**18))  # long ago, so that the change shows on the coarsest clock
+    os.utime(path, ns=LONG_AGO)  # so that a change shows on the coarsest clock
     real, calls = os.fstat, []
 
     def watched(descriptor):

@@ -173,12 +173,25 @@ def test_formats_that_pillow_could_read_are_not_read(kind):
         decode_photo(encoded(PICTURE, kind), "photo.png")
 
 
-@pytest.mark.parametrize("start", [bytes(128), b"II*\0".ljust(128, b"\0")], ids=["plain", "also a TIFF"])
-def test_dicom_is_sent_to_be_converted(start):
-    with pytest.raises(ImageFormatError, match=r"a DICOM file\. Convert it to PNG or TIFF first"):
-        decode_photo(start + b"DICM" + bytes(60), "scan.png")
-    with pytest.raises(ImageFormatError, match="a DICOM file"):
+def tiff_that_is_dicom_too() -> bytes:
+    tags = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 0), (277, 1), (278, 1), (279, 1)]
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags)
+    start = b"II*\0" + struct.pack("<I", 132)
+    return start.ljust(128, b"\0") + b"DICM" + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_dicom_is_sent_to_be_converted():
+    advice = r"a DICOM file\. Convert it to PNG or TIFF first"
+    with pytest.raises(ImageFormatError, match=advice):
+        decode_photo(bytes(128) + b"DICM" + bytes(60), "scan.png")
+    with pytest.raises(ImageFormatError, match=advice):
         decode_photo(bytes(60), "scan.DCM")
+    both = tiff_that_is_dicom_too()
+    assert decode_photo(both.replace(b"DICM", b"none"), "scan.tif").size == (1, 1)
+    with pytest.raises(ImageFormatError, match=advice):
+        decode_photo(both, "scan.tif")
+    with pytest.raises(ImageFormatError, match=advice):
+        decode_photo(both[:140], "scan.tif")
 
 
 # --- 3 bombs and other sizes
@@ -261,6 +274,10 @@ def test_a_pil_animation_stays_where_it_is():
         photo = read_photo(animation)
         assert (animation.tell(), photo.notes) == (2, ("several frames: frame 2 is used",))
         assert pixels(photo)[0, 0].tolist() == [0, 0, 255]
+    with Image.open(io.BytesIO(data)) as animation:
+        animation.seek(1)
+        animation.load()
+        assert read_photo(animation).notes == ("several frames: frame 1 is used",)
     with Image.open(io.BytesIO(data)) as animation:
         animation.load()
         animation.putpixel((1, 1), 1)  # what was drawn on a loaded frame must not be decoded away

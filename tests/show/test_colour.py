@@ -141,6 +141,6 @@ def test_a_value_takes_the_nearer_level():
         drawn[0].tolist()
         == drawn[1].tolist()
         == drawn[2].tolist()
-        == list(mpl.colormaps["cividis"](3, bytes=True))
+        == list(mpl.colormaps["viridis"](3, bytes=True))
     )
-    assert drawn[3].tolist() == list(mpl.colormaps["cividis"](4, bytes=True))
+    assert drawn[3].tolist() == list(mpl.colormaps["viridis"](4, bytes=True))

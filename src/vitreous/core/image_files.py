@@ -33,11 +33,11 @@ def read_file(text: str, most: int) -> bytes:
             _require_ordinary(before, text)
             if before.st_size > most:
                 refuse_bytes(text, before.st_size, most)
-            data = file.read(before.st_size + 1)
+            data = file.read(before.st_size)
             after = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
         _refuse_path(text, error)
-    if (len(data), before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
+    if not len(data) == before.st_size == after.st_size or before.st_mtime_ns != after.st_mtime_ns:
         raise ImageDamagedError(
             f"The image {shown(text)} changed while it was being read.",
             "Wait until the program that writes it has finished, then read it again.",

@@ -50,7 +50,7 @@ class Scale:
     low: float
     high: float
     unit: str
-    colours: str = "cividis"
+    colours: str = "viridis"
     shared_by: int = 1
     clipped: float = 0.0
     rule: str = "given by hand"
@@ -137,7 +137,7 @@ def scale_over(
     _check_choice("start", start, get_args(Start))
     if not 50 <= percentile <= 100:
         raise InputError(f"percentile={percentile} is out of range.", "Give a number from 50 to 100.")
-    colours = colours or ("RdBu_r" if signed else "cividis")
+    colours = colours or ("RdBu_r" if signed else "viridis")
     if signed != (colours in DIVERGING):
         _check_colours(colours)
         raise InputError(

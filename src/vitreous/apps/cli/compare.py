@@ -63,7 +63,7 @@ def run(
             for file, name, result in zip(files, result_names(files), results, strict=True):
                 problem = result if isinstance(result, vt.VitreousError) else None
                 if not isinstance(result, vt.VitreousError):
-                    problem = _deliver(result, file, out / name, overwrite, as_json)
+                    problem = deliver_comparison(result, file, out / name, overwrite, as_json)
                 if problem is not None:
                     failures.append((file, problem))
                     tell(f"{file}: {problem}")
@@ -71,9 +71,10 @@ def run(
         finish(failures, len(files))
 
 
-def _deliver(
+def deliver_comparison(
     maps: "dict[str, vt.Heatmap]", file: Path, stem: Path, overwrite: bool, as_json: bool
 ) -> "vt.VitreousError | None":
+    """Write the sheet and the raw maps of one photograph and print what they say; give the error if that fails."""
     from vitreous.apps.cli._records import finding_lines, prediction_lines, record_of  # noqa: PLC0415
     from vitreous.core.errors import OutputExistsError, VitreousError  # noqa: PLC0415
     from vitreous.show.save import save_png  # noqa: PLC0415

@@ -65,7 +65,7 @@ def run(
             for file, name, result in zip(files, result_names(files), results, strict=True):
                 problem = result if isinstance(result, vt.VitreousError) else None
                 if not isinstance(result, vt.VitreousError):
-                    problem = _deliver(result[method], file, out / f"{name}.{method}", overwrite, as_json)
+                    problem = deliver_explanation(result[method], file, out / f"{name}.{method}", overwrite, as_json)
                 if problem is not None:
                     failures.append((file, problem))
                     _report_failure(file, problem, as_json)
@@ -73,7 +73,7 @@ def run(
         finish(failures, len(files))
 
 
-def _deliver(
+def deliver_explanation(
     heatmap: "vt.Heatmap", file: Path, stem: Path, overwrite: bool, as_json: bool
 ) -> "vt.VitreousError | None":
     """Write and print the result of one photograph; give the error if that fails, so that the others go on."""

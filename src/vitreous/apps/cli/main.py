@@ -2,7 +2,7 @@
 
 import typer
 
-from vitreous.apps.cli import catalogue, compare, doctor, explain
+from vitreous.apps.cli import catalogue, compare, demo, doctor, explain
 
 HELP = """Show what a Vision Transformer looked at, and record how the picture was made.
 
@@ -15,6 +15,7 @@ Exit status: 0 everything worked; 1 some photographs failed, the others are done
 app = typer.Typer(
     help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+app.command("demo")(demo.run)
 app.command("explain")(explain.run)
 app.command("compare")(compare.run)
 app.command("doctor")(doctor.run)

@@ -144,12 +144,16 @@ def main() -> None:
                 "n": len(values),
             }
         )
-    print(f"ViT-B/16, batch {BATCH}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.machine()}")
+    print(
+        f"ViT-B/16, batch {BATCH}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.machine()}"
+    )
     print(f"{'contender':28}{'x fused forward':>16}{'quartiles':>18}{'target':>8}{'peak MiB':>10}{'n':>4}")
     for row in rows:
         low, high = row["quartiles"]  # type: ignore[misc]
         target = row["target"] or ""
-        print(f"{row['contender']:28}{row['ratio']:>16}{f'{low} - {high}':>18}{target:>8}{row['peak_mib']:>10}{row['n']:>4}")
+        print(
+            f"{row['contender']:28}{row['ratio']:>16}{f'{low} - {high}':>18}{target:>8}{row['peak_mib']:>10}{row['n']:>4}"
+        )
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 

@@ -76,9 +76,7 @@ def explain(
     Every image is read and checked before anything is computed. Raises ImageError, TargetError, UnknownNameError,
     MethodNotApplicableError; see `explain_each` to go on after a bad file.
     """
-    found = compare(
-        vit, _as_list(images), {method: parameters}, target, fit, batch_size=batch_size, seed=seed
-    )
+    found = compare(vit, _as_list(images), {method: parameters}, target, fit, batch_size=batch_size, seed=seed)
     return [maps[method] for maps in found]
 
 
@@ -102,9 +100,7 @@ def compare(
     single = not isinstance(images, Tensor | list | tuple)
     sources = _as_list(images)
     found = []
-    for result in explain_each(
-        vit, sources, methods, target, fit, batch_size=batch_size, seed=seed, check_first=True
-    ):
+    for result in explain_each(vit, sources, methods, target, fit, batch_size=batch_size, seed=seed, check_first=True):
         if isinstance(result, VitreousError):
             raise result
         found.append(result)
@@ -185,13 +181,20 @@ def _targets(target: Targets, count: int) -> list[Target]:
     if not isinstance(target, list | tuple):
         return [target] * count  # type: ignore[list-item]
     if len(target) != count:
-        raise InputError(f"target is a list of {len(target)} for {count} images.", "Give one target, or one for each image.")
+        raise InputError(
+            f"target is a list of {len(target)} for {count} images.",
+            "Give one target, or one for each image.",
+        )
     return list(target)
 
 
 def _prepare(vit: Vit, images: Any, index: int, fit: Fit) -> _Prepared | VitreousError:
     try:
-        return _prepare_tensor(vit, images, index) if isinstance(images, Tensor) else _prepare_photo(vit, images[index], fit)
+        return (
+            _prepare_tensor(vit, images, index)
+            if isinstance(images, Tensor)
+            else _prepare_photo(vit, images[index], fit)
+        )
     except VitreousError as problem:
         return problem
 
@@ -216,7 +219,12 @@ def _prepare_tensor(vit: Vit, images: Tensor, index: int) -> _Prepared:
 
 
 def _explain_batch(
-    vit: Vit, prepared: list[_Prepared], plan: list[_Planned], targets: list[Target], capture: Capture, seed: int
+    vit: Vit,
+    prepared: list[_Prepared],
+    plan: list[_Planned],
+    targets: list[Target],
+    capture: Capture,
+    seed: int,
 ) -> list[dict[str, Heatmap] | VitreousError]:
     if not prepared:
         return []
@@ -231,7 +239,12 @@ def _explain_batch(
 
 
 def _run_batch(
-    vit: Vit, prepared: list[_Prepared], plan: list[_Planned], targets: list[Target], capture: Capture, seed: int
+    vit: Vit,
+    prepared: list[_Prepared],
+    plan: list[_Planned],
+    targets: list[Target],
+    capture: Capture,
+    seed: int,
 ) -> list[dict[str, Heatmap]]:
     began = time.perf_counter()
     images = torch.stack([item.image for item in prepared])
@@ -260,7 +273,8 @@ def _relevance(item: _Planned, trace: Trace) -> np.ndarray:
     found = item.method.function(trace, **item.parameters).detach().float()
     if not bool(torch.isfinite(found).all()):
         raise NonFiniteError(
-            f"Method {item.method.name!r} gave NaN or infinity.", "Run the model in float32, or use another method."
+            f"Method {item.method.name!r} gave NaN or infinity.",
+            "Run the model in float32, or use another method.",
         )
     result: np.ndarray = found.cpu().numpy()
     return result

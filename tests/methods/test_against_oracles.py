@@ -1,5 +1,7 @@
 """Every method and parameter against a slow float64 oracle, and against numbers worked out by hand."""
 
+import functools
+
 import pytest
 import torch
 from contracts.families import PATCH, WIDE, random_images, scramble, timm_vit
@@ -70,7 +72,6 @@ def assert_same(found, expected, tolerance=TOLERANCE):
 @pytest.fixture(scope="module", params=MODELS)
 def opened(request):
     """A float64 model in three forms: opened, as an oracle, and the oracle's normalised images."""
-    torch.set_num_threads(2)
     model = scramble(timm_vit(depth=3, **MODELS[request.param])).double()
     vit = vt.open_vit(model, preprocessing=vt.Preprocessing(size=WIDE, mean=MEAN, std=STD))
     images = random_images(vit, 3)
@@ -232,5 +233,6 @@ def test_parameters_out_of_range_are_refused(name, parameters):
         vt.explain(vit, random_images(vit, 1), name, **parameters)
 
 
+@functools.cache
 def _float64(**options):
     return vt.open_vit(scramble(timm_vit(depth=3, **options)).double())

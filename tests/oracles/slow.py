@@ -130,7 +130,7 @@ class SlowViT:
         output = output + self._mlp(self._norm(output, "attn_pool.norm"), "attn_pool.mlp")
         reads = [0.0] * len(tokens)
         for place, token in enumerate(self.patches):
-            reads[token] = sum(float(head[0, place]) for head in attention) / self.heads
+            reads[token] = sum(float(head[0, place].detach()) for head in attention) / self.heads
         return output, reads
 
     def _mlp(self, tokens: Tensor, at: str) -> Tensor:
@@ -163,16 +163,10 @@ def read_row(vit: SlowViT, run: SlowRun, matrix: Tensor) -> Tensor:
 
 def fuse(heads: list[Tensor], fusion: str = "mean") -> Tensor:
     """Make one matrix of all heads, entry by entry."""
-    fused = torch.zeros_like(heads[0])
-    for row in range(fused.shape[0]):
-        for column in range(fused.shape[1]):
-            entries = [float(head[row, column]) for head in heads]
-            fused[row, column] = {
-                "mean": sum(entries) / len(entries),
-                "max": max(entries),
-                "min": min(entries),
-            }[fusion]
-    return fused.detach()
+    how = {"mean": lambda entries: sum(entries) / len(entries), "max": max, "min": min}[fusion]
+    rows = zip(*[head.detach().tolist() for head in heads], strict=True)
+    fused = [[how(entries) for entries in zip(*row, strict=True)] for row in rows]
+    return torch.tensor(fused, dtype=torch.float64)
 
 
 def raw_attention(vit: SlowViT, pixels: Tensor, _score: Score, block: int = -1) -> Tensor:
@@ -188,13 +182,11 @@ def mean_attention(vit: SlowViT, pixels: Tensor, _score: Score) -> Tensor:
 
 def discard_smallest(vit: SlowViT, matrix: Tensor, discard: float) -> Tensor:
     """Zero the smallest entries that lead from patch to patch; as many as `discard` is of the whole matrix."""
-    entries = sorted(
-        (float(matrix[row, column]), row, column) for row in vit.patches for column in vit.patches
-    )
-    matrix = matrix.clone()
+    rows = matrix.tolist()
+    entries = sorted((rows[row][column], row, column) for row in vit.patches for column in vit.patches)
     for _, row, column in entries[: int(discard * matrix.numel())]:
-        matrix[row, column] = 0.0
-    return matrix
+        rows[row][column] = 0.0
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def rollout(
@@ -258,10 +250,11 @@ def generic_attention(vit: SlowViT, pixels: Tensor, score: Score) -> Tensor:
 def gradcam(vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True) -> Tensor:
     run = vit.run(pixels)
     (gradient,) = torch.autograd.grad(score(run.logits), run.entering[block])
+    features, slopes = run.entering[block].tolist(), gradient.tolist()
     total = torch.zeros(len(vit.patches), dtype=torch.float64)
     for channel in range(gradient.shape[1]):
-        weight = sum(float(gradient[token, channel]) for token in vit.patches) / len(vit.patches)
-        total = total + weight * run.entering[block][list(vit.patches), channel].detach()
+        weight = sum(slopes[token][channel] for token in vit.patches) / len(vit.patches)
+        total = total + weight * torch.tensor([features[token][channel] for token in vit.patches], dtype=torch.float64)
     total = total.reshape(vit.grid)
     return total.clamp(min=0) if relu else total
 

@@ -21,4 +21,4 @@ def _bytes(tensor: Tensor) -> memoryview:
     if tensor.is_quantized:
         tensor = tensor.int_repr()
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
+    return memoryview(flat.view(torch.uint8).numpy().data) if flat.numel() else memoryview(b"")

@@ -25,9 +25,7 @@ _FILTERS = {
 }
 
 
-def photo_to_input(
-    photo: Photo, frame: Frame, interpolation: Interpolation = "bicubic"
-) -> Float[Tensor, "3 H W"]:
+def photo_to_input(photo: Photo, frame: Frame, interpolation: Interpolation = "bicubic") -> Float[Tensor, "3 H W"]:
     """Resample the frame's window of the photograph, once, to the model's size; values are uint8 / 255.
 
     Cropping and resizing are one resampling with an exact window, so that `frame` maps every patch back

@@ -28,13 +28,13 @@ class Frame:
     grid: tuple[int, int]
     fit: Fit
 
-    def to_photo(self, x: float | int, y: float | int) -> tuple[float, float]:
+    def to_photo(self, x: float, y: float) -> tuple[float, float]:
         """Map a point of the model input to the photograph."""
         left, top, right, bottom = self.window
         height, width = self.input_size
         return left + x * (right - left) / width, top + y * (bottom - top) / height
 
-    def to_input(self, x: float | int, y: float | int) -> tuple[float, float]:
+    def to_input(self, x: float, y: float) -> tuple[float, float]:
         """Map a point of the photograph to the model input."""
         left, top, right, bottom = self.window
         height, width = self.input_size
@@ -43,17 +43,18 @@ class Frame:
     def patch_box(self, row: int, column: int) -> Box:
         """Give the box of one patch on the photograph; it is not clipped to the photograph."""
         high, wide = self.patch
-        left, top = self.to_photo(column * wide, row * high)
-        right, bottom = self.to_photo((column + 1) * wide, (row + 1) * high)
+        left, top = self.to_photo(float(column * wide), float(row * high))
+        right, bottom = self.to_photo(float((column + 1) * wide), float((row + 1) * high))
         return left, top, right, bottom
 
     @property
     def seen(self) -> Box:
         """The part of the photograph that the patches cover: the rest had no influence on the prediction."""
         rows, columns = self.grid
-        left, top = self.to_photo(0, 0)
+        left, top = self.to_photo(0.0, 0.0)
         right, bottom = self.to_photo(
-            min(columns * self.patch[1], self.input_size[1]), min(rows * self.patch[0], self.input_size[0])
+            float(min(columns * self.patch[1], self.input_size[1])),
+            float(min(rows * self.patch[0], self.input_size[0])),
         )
         height, width = self.photo_size
         return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))

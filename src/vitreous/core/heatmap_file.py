@@ -6,6 +6,7 @@ Nothing in it can run code, and a reader needs only numpy to see the raw relevan
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,9 @@ def write_whole(path: Path, content: bytes, overwrite: bool) -> Path:
             os.fsync(file.fileno())
         _publish(Path(scratch), path, overwrite)
     except OSError as problem:
-        raise OutputError(f"{path} cannot be written: {problem.strerror}.", "Free space or choose another folder.") from problem
+        raise OutputError(
+            f"{path} cannot be written: {problem.strerror}.", "Free space or choose another folder."
+        ) from problem
     finally:
         Path(scratch).unlink(missing_ok=True)
     return path
@@ -114,4 +117,5 @@ def read(path: Path) -> "Heatmap":
 
 def _frame(fields: dict[str, Any]) -> Frame:
     """Build the frame from JSON, where tuples have become lists."""
-    return Frame(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    build: Callable[..., Frame] = Frame
+    return build(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})

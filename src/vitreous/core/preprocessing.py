@@ -33,11 +33,19 @@ class Preprocessing:
     def __post_init__(self) -> None:
         """Refuse values that would silently give a meaningless input."""
         if min(self.size) < 1:
-            raise InputError(f"Preprocessing size={self.size} has no pixel.", "Give (height, width), for instance (224, 224).")
+            raise InputError(
+                f"Preprocessing size={self.size} has no pixel.",
+                "Give (height, width), for instance (224, 224).",
+            )
         if min(self.std) <= 0:
-            raise InputError(f"Preprocessing std={self.std} is not positive.", "Give the standard deviation of each channel.")
+            raise InputError(
+                f"Preprocessing std={self.std} is not positive.",
+                "Give the standard deviation of each channel.",
+            )
         if not 0 < self.crop_share <= 1:
-            raise InputError(f"Preprocessing crop_share={self.crop_share} is outside (0, 1].", "Give a share such as 0.9.")
+            raise InputError(
+                f"Preprocessing crop_share={self.crop_share} is outside (0, 1].", "Give a share such as 0.9."
+            )
 
     def normalise(self, images: Images) -> Images:
         """Turn RGB values in [0, 1] into what the model was trained on: (image - mean) / std per channel."""

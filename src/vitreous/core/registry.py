@@ -32,7 +32,8 @@ class Registry(Generic[Entry]):
         if name not in self._entries:
             near = near_matches(name, self._entries)
             raise UnknownNameError(
-                f"There is no {self.kind} {name!r}. {near}".strip(), f"Known: {', '.join(sorted(self._entries))}."
+                f"There is no {self.kind} {name!r}. {near}".strip(),
+                f"Known: {', '.join(sorted(self._entries))}.",
             )
         return self._entries[name]
 

@@ -67,7 +67,8 @@ def resolve_target(
     targets = list(target) if isinstance(target, Sequence) and not isinstance(target, str) else [target] * images
     if len(targets) != images:
         raise TargetError(
-            f"target is a list of {len(targets)} for {images} images.", "Give one target, or one for each image."
+            f"target is a list of {len(targets)} for {images} images.",
+            "Give one target, or one for each image.",
         )
     embedding = [item == "embedding" for item in targets]
     if any(embedding):
@@ -93,9 +94,7 @@ def label_of(index: int, labels: tuple[str, ...] | None) -> str:
     return f"{labels[index]} ({index})" if labels is not None else f"output {index}"
 
 
-def _index(
-    target: int | str | None, best: int, outputs: int, labels: tuple[str, ...] | None, has_classes: bool
-) -> int:
+def _index(target: int | str | None, best: int, outputs: int, labels: tuple[str, ...] | None, has_classes: bool) -> int:
     if target is None or target == "predicted":
         if not has_classes:
             raise TargetError(
@@ -105,7 +104,8 @@ def _index(
         return best
     if isinstance(target, bool) or not isinstance(target, int | str):
         raise TargetError(
-            f"target={target!r} is a {type(target).__name__}.", "Give a class index, a class name or a vt.Contrast."
+            f"target={target!r} is a {type(target).__name__}.",
+            "Give a class index, a class name or a vt.Contrast.",
         )
     if isinstance(target, str):
         return find_label(target, labels)

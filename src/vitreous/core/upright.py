@@ -83,9 +83,7 @@ def _grey_of_floats(image: Image.Image, label: str, white_is_zero: bool) -> Imag
     return Image.fromarray(np.rint((1 - values if white_is_zero else values) * 255).astype(np.uint8))
 
 
-def _grey_of_integers(
-    image: Image.Image, label: str, bits: int, white_is_zero: bool, notes: list[str]
-) -> Image.Image:
+def _grey_of_integers(image: Image.Image, label: str, bits: int, white_is_zero: bool, notes: list[str]) -> Image.Image:
     """Scale whole numbers to 8 bits by their full range, never by the range that happens to occur."""
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())

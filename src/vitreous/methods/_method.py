@@ -74,7 +74,9 @@ class Method:
         """Raise MethodNotApplicableError with the reason if the method means nothing on this model."""
         reason = self.why_not(vit)
         if reason:
-            raise MethodNotApplicableError(f"Method {self.name!r} does not apply to {vit.name}: {reason}.", "Use 'saliency'.")
+            raise MethodNotApplicableError(
+                f"Method {self.name!r} does not apply to {vit.name}: {reason}.", "Use 'saliency'."
+            )
 
     def why_not(self, vit: Vit) -> str:
         """Say why the method does not apply to a model; empty if it does."""
@@ -107,9 +109,7 @@ def method(
         name = function.__name__
         METHODS.add(
             name,
-            Method(
-                name, function, paper, class_specific, signed, unit, cost, level, gradient, pixels, only_block
-            ),
+            Method(name, function, paper, class_specific, signed, unit, cost, level, gradient, pixels, only_block),
         )
         return function
 
@@ -119,7 +119,9 @@ def method(
 def block_index(block: int, blocks: int) -> int:
     """Turn a block number, negative from the end, into its index. Raises InputError outside the model."""
     if not -blocks <= block < blocks:
-        raise InputError(f"block={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks}).")
+        raise InputError(
+            f"block={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks})."
+        )
     return block % blocks
 
 

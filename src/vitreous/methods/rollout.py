@@ -37,7 +37,8 @@ def rollout(
     """
     if not 0 <= residual <= 1 or not 0 <= discard < 1:
         raise InputError(
-            f"rollout got residual={residual} and discard={discard}.", "Expected 0 <= residual <= 1 and 0 <= discard < 1."
+            f"rollout got residual={residual} and discard={discard}.",
+            "Expected 0 <= residual <= 1 and 0 <= discard < 1.",
         )
     mixing = []
     for attention in trace.attention:
@@ -48,7 +49,11 @@ def rollout(
 
 
 def _fuse(attention: Attention, fusion: str) -> torch.Tensor:
-    fused = {"mean": lambda: attention.mean(1), "max": lambda: attention.amax(1), "min": lambda: attention.amin(1)}
+    fused = {
+        "mean": lambda: attention.mean(1),
+        "max": lambda: attention.amax(1),
+        "min": lambda: attention.amin(1),
+    }
     if fusion not in fused:
         raise InputError(f"rollout got fusion={fusion!r}.", "Use 'mean', 'max' or 'min'.")
     return fused[fusion]()

@@ -155,7 +155,9 @@ def multihead_operands(
         query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
     projected = _project(query, key, value, same, in_proj_weight, in_proj_bias, weights)
     parts = [_heads(part, num_heads) for part in projected]
-    operands = sdpa_operands(parts[0], parts[1], parts[2], _merged_mask(attn_mask, key_padding_mask, parts[0], num_heads))
+    operands = sdpa_operands(
+        parts[0], parts[1], parts[2], _merged_mask(attn_mask, key_padding_mask, parts[0], num_heads)
+    )
     del embed_dim_to_check, is_causal  # is_causal is only a hint there: the mask is always passed as well
     return Multihead(
         operands, entering, batched, need_weights, average_attn_weights, out_proj_weight, out_proj_bias
@@ -163,14 +165,22 @@ def multihead_operands(
 
 
 def _project(
-    query: Tensor, key: Tensor, value: Tensor, same: bool, weight: Tensor | None, bias: Tensor | None, weights: Any
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    same: bool,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    weights: Any,
 ) -> tuple[Tensor, ...]:
     biases: tuple[Any, ...] = (None, None, None) if bias is None else bias.chunk(3)
     if weights is None and weight is not None:
         if same:
             return F.linear(query, weight, bias).chunk(3, -1)
         weights = weight.chunk(3)
-    return tuple(F.linear(part, w, b) for part, w, b in zip((query, key, value), weights, biases, strict=True))
+    return tuple(
+        F.linear(part, w, b) for part, w, b in zip((query, key, value), weights, biases, strict=True)
+    )
 
 
 def _heads(rows: Tensor, heads: int) -> Tensor:

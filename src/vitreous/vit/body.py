@@ -66,7 +66,9 @@ def pick_logits(output: Any) -> Logits:
     if isinstance(output, Tensor):
         if output.dim() == 2:
             return output
-        raise ModelOutputError(f"The model returns a tensor of shape {tuple(output.shape)}, expected (images, classes).", fix)
+        raise ModelOutputError(
+            f"The model returns a tensor of shape {tuple(output.shape)}, expected (images, classes).", fix
+        )
     fields = dict(output.items()) if hasattr(output, "items") else {}
     for name in ("logits", "image_embeds", "pooler_output"):
         if isinstance(fields.get(name), Tensor):

@@ -17,9 +17,7 @@ from vitreous.vit.readout import Readout
 from vitreous.vit.scout import SeenAttention, SeenModule, Sighting
 from vitreous.vit.watch import Anchor
 
-STILL_APPLIES = (
-    "Methods that need only gradients at the pixels still apply: open it with require_attention=False and use 'saliency'."
-)
+STILL_APPLIES = "Methods that need only gradients at the pixels still apply: open it with require_attention=False and use 'saliency'."
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,9 @@ def _refuse_unplain(model: nn.Module, sighting: Sighting, square: list[SeenAtten
             if scripted
             else "it is convolutional, or computes attention in a way that is not recognised (linear, flex, custom kernel)"
         )
-        raise UnsupportedModelError(f"Check 'attention captured' failed: {kind} showed no attention call; {reason}.", STILL_APPLIES)
+        raise UnsupportedModelError(
+            f"Check 'attention captured' failed: {kind} showed no attention call; {reason}.", STILL_APPLIES
+        )
     windowed = [seen for seen in square if seen.shape[0] != sighting.images]
     if windowed:
         raise UnsupportedModelError(
@@ -82,7 +82,9 @@ def _refuse_unplain(model: nn.Module, sighting: Sighting, square: list[SeenAtten
 
 def _refuse_other_axes(model: nn.Module, block: nn.Module, seen: SeenAttention, sighting: Sighting) -> None:
     """Refuse attention over something else than tokens, for instance over channels."""
-    streams = {call.entering for call in sighting.modules if call.module is block and call.entering is not None}
+    streams = {
+        call.entering for call in sighting.modules if call.module is block and call.entering is not None
+    }
     if streams and all(seen.shape[-1] not in stream[:2] for stream in streams):
         raise UnsupportedModelError(
             f"Check 'attention over all tokens' failed: {type(model).__name__} attends over {seen.shape[-1]} positions, and its "
@@ -137,7 +139,9 @@ def _batch_axis(shape: tuple[int, ...], sighting: Sighting) -> int:
     return 1 if shape[0] != sighting.images and shape[1] == sighting.images else 0
 
 
-def find_layout(body: Body, size: tuple[int, int], tokens: int, stride: tuple[int, int] | None, like: Tensor) -> Layout:
+def find_layout(
+    body: Body, size: tuple[int, int], tokens: int, stride: tuple[int, int] | None, like: Tensor
+) -> Layout:
     """Find the token layout by changing the image's corners and seeing which token changes most.
 
     `like` gives device and dtype. Raises UnsupportedModelError if the tokens are no grid read row by row.
@@ -154,7 +158,10 @@ def find_layout(body: Body, size: tuple[int, int], tokens: int, stride: tuple[in
             STILL_APPLIES,
         )
     grid = (patches // columns, columns)
-    patch = (_patch_side(size[0], grid[0], stride and stride[0]), _patch_side(size[1], grid[1], stride and stride[1]))
+    patch = (
+        _patch_side(size[0], grid[0], stride and stride[0]),
+        _patch_side(size[1], grid[1], stride and stride[1]),
+    )
     return Layout(first, tokens - last - 1, grid, patch)
 
 
@@ -189,7 +196,9 @@ def _patch_side(pixels: int, patches: int, stride: int | None) -> int:
     )
 
 
-def find_readout(body: Body, sighting: Sighting, layout: Layout, inputs: Tensor, last_tokens: Tensor) -> Readout:
+def find_readout(
+    body: Body, sighting: Sighting, layout: Layout, inputs: Tensor, last_tokens: Tensor
+) -> Readout:
     """Find which of the last block's tokens the logits depend on, by the gradient of a random mixture of them."""
     tokens = own_leaf(last_tokens, needs_gradient=True)
     logits = read_out(body, inputs, tokens)
@@ -212,7 +221,9 @@ def find_readout(body: Body, sighting: Sighting, layout: Layout, inputs: Tensor,
     inside = torch.zeros(count, dtype=torch.bool)
     inside[patches] = True
     in_blocks = {id(module) for block in body.blocks for module in block.modules()}
-    pooling = [seen for seen in sighting.attention if not any(id(running) in in_blocks for running in seen.running)]
+    pooling = [
+        seen for seen in sighting.attention if not any(id(running) in in_blocks for running in seen.running)
+    ]
     if pooling:
         pooled = inside if pooling[-1].shape[-1] == int(inside.sum()) else torch.ones_like(inside)
         if pooling[-1].shape[-1] != int(pooled.sum()):
@@ -229,4 +240,3 @@ def find_readout(body: Body, sighting: Sighting, layout: Layout, inputs: Tensor,
         weights = 0.5 * outside.double() / outside.sum() + 0.5 * inside.double() / inside.sum()
         return Readout("token and mean", weights)
     return Readout("mean", read.double() / read.sum())
-

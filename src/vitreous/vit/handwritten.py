@@ -54,7 +54,9 @@ class HandwrittenAttention:
         if func in _SOFTMAX and _is_last_axis(result, args, kwargs) and result.dim() in {3, 4}:
             if result.shape[-1] == result.shape[-2] and result.shape[-1] > 1:
                 self._followed[id(result)] = (result, args[0])
-        elif func in _KEEPS_MEANING and id(args[0]) in self._followed and result.shape[-1] == args[0].shape[-1]:
+        elif (
+            func in _KEEPS_MEANING and id(args[0]) in self._followed and result.shape[-1] == args[0].shape[-1]
+        ):
             self._followed[id(result)] = (result, self._followed[id(args[0])][1])
 
     def contraction(self, func: Any, args: Any, kwargs: Any, images: int) -> Contraction | None:
@@ -70,7 +72,9 @@ class HandwrittenAttention:
     def _from_product(self, probabilities: Tensor, values: Tensor, images: int) -> Contraction | None:
         scores = self._followed[id(probabilities)][1]
         if probabilities.dim() == 4:
-            return Contraction(probabilities, values, lambda rows: scores[..., rows, :], lambda output: output)
+            return Contraction(
+                probabilities, values, lambda rows: scores[..., rows, :], lambda output: output
+            )
         # (b * h, n, n) as torch.bmm wants it, or (b, n, n) with a single head.
         heads = probabilities.shape[0] // images
         split = (images, heads)

@@ -1,51 +1,207 @@
-"""Model hubs: their many ways to fail, each as one sentence and the fix."""
+"""Model hubs: files fetched at a known revision, and their many ways to fail, each as one sentence and the fix.
 
-from collections.abc import Iterator
+Fetching is kept apart from building, so that an error here is always the hub's, and so that the files can be read
+without running code. A repository is asked for once, without retries: a hub out of reach is told within seconds.
+"""
+
+import errno
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import Request, urlopen
 
-from vitreous.core.errors import HubError, VitreousError
+import torch
 
-_OFFLINE_FIX = "Connect to the network once so that it is cached, or name local weights with weights=FILE (--weights FILE)."
-_CAUSES = (
-    # (part of the exception's class name or message, sentence, fix); the first that fits is told.
-    ("LocalEntryNotFound", "the hub cannot be reached and it is not in the cache.", _OFFLINE_FIX),
-    ("gated", "its owner must grant you access first.", "Accept the terms on its page and log in with `hf auth login`."),
-    ("401", "it is private, or does not exist.", "Check the name, or log in with `hf auth login`."),
-    ("RevisionNotFound", "that revision does not exist.", "Check the part after '@'."),
-    ("RepositoryNotFound", "no repository of that name exists.", "Check the name."),
-    ("EntryNotFound", "the repository has no file that this library can load.", "Check that it holds a Vision Transformer."),
-    ("Read-only", "the cache folder cannot be written.", "Point HF_HOME (or TORCH_HOME) to a folder you can write to."),
-    ("Permission denied", "the cache folder cannot be written.", "Point HF_HOME (or TORCH_HOME) to a folder you can write to."),
-    ("No space left", "the disk of the cache folder is full.", "Free space, or point HF_HOME to another disk."),
-    ("No pretrained", "it has no published weights.", "Name local weights with weights=FILE."),
-)
-_NETWORK = (
-    "Connection", "Timeout", "timed out", "Offline", "offline", "LocalEntryNotFound", "resolve", "Max retries", "couldn't connect",
-    "cached", "unreachable", "URLError", "urlopen", "SSL", "ProxyError", "getaddrinfo",
-)  # fmt: skip
+from vitreous.core.errors import HubError, MissingExtraError, VitreousError
+
+TIMEOUT = 10.0
+"""Seconds to wait for a server that does not answer; the hub library's own limit is the same."""
+
+_CACHED = "Connect to the network once so that it is cached, or use what is on this machine:"
+OWN_FILES = f"{_CACHED} weights=FILE (--weights FILE), or a checkpoint folder instead of a name."
+_WRITABLE = "Point HF_HOME (TORCH_HOME for plain downloads) to a folder you can write to."
+_AGAIN = "Run it again; what was fetched is kept."
+_LOGIN = "Check the name, or log in with `hf auth login`."
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What an exception and its causes tell: class names, error numbers, answers of the server, and the words."""
+
+    kinds: frozenset[str]
+    numbers: frozenset[int]
+    status: int
+    text: str
 
 
 @contextmanager
-def explained_hub_errors(wanted: str) -> Iterator[None]:
-    """Turn what hub libraries raise while fetching `wanted` into one HubError; other errors pass."""
+def explained_hub_errors(wanted: str, instead: str = OWN_FILES) -> Iterator[None]:
+    """Turn whatever a hub library raises while it fetches `wanted` into one HubError.
+
+    The block must only fetch: every exception in it is taken for the hub's. `instead` is the advice for a hub out of
+    reach.
+    """
     try:
         yield
     except VitreousError:
         raise
-    except (OSError, RuntimeError, ValueError) as problem:
-        told = f"{_chain(problem)}"
-        for part, sentence, fix in _CAUSES:
-            if part in told:
-                raise HubError(f"{wanted} could not be fetched: {sentence}", fix) from problem
-        if any(part in told for part in _NETWORK):
-            raise HubError(f"{wanted} could not be fetched: the hub cannot be reached.", _OFFLINE_FIX) from problem
-        raise
+    except Exception as problem:
+        sentence, fix = _explain(_seen(problem), instead)
+        raise HubError(f"{wanted} could not be fetched: {sentence}", fix) from problem
 
 
-def _chain(problem: BaseException | None) -> str:
-    """Collect class names and messages of an exception and its causes: libraries wrap the telling one."""
-    told = []
-    while problem is not None:
-        told.append(f"{' '.join(kind.__name__ for kind in type(problem).__mro__[:-2])}: {problem}")
-        problem = problem.__cause__ or problem.__context__
-    return " | ".join(told)
+def fetch_snapshot(name: str, files: Sequence[str], wanted: str, instead: str = OWN_FILES) -> Path:
+    """Fetch those of `files` (patterns) that `REPOSITORY[@REVISION]` has, and give their folder, named by its commit.
+
+    Without a connection the folder comes from the cache, where files may be absent: the caller looks. Raises HubError.
+    """
+    try:
+        from huggingface_hub import snapshot_download  # noqa: PLC0415  (named in the error below if absent)
+    except ImportError as problem:
+        raise MissingExtraError.of("huggingface_hub", "hf", f"Fetching {wanted}") from problem
+    repository, _, revision = name.partition("@")
+    with explained_hub_errors(wanted, instead):
+        # One call that asks for the commit first: fetching file by file would retry each of them for 23 seconds.
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(files)))
+
+
+def fetch_file(name: str, candidates: Sequence[str], wanted: str) -> Path:
+    """Fetch the first of `candidates` that `REPOSITORY[@REVISION]` has. Raises HubError if it has none of them."""
+    for candidate in candidates:
+        path = fetch_snapshot(name, [candidate], wanted) / candidate
+        if path.is_file():
+            return path
+    raise HubError(
+        f"{wanted} could not be fetched: {name} has none of {', '.join(candidates)}, or the copy in the cache is incomplete.",
+        f"Check that it holds a model. {OWN_FILES}",
+    )
+
+
+def pinned(name: str, path: Path) -> str:
+    """Name a repository at the commit that a fetched file or folder belongs to: what provenance records."""
+    parts = path.parts
+    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts[:-1] else "unknown"
+    return f"{name.partition('@')[0]}@{commit}"
+
+
+def fetch_url(url: str, wanted: str) -> Path:
+    """Fetch a file by its address into PyTorch's cache, whole or not at all. Raises HubError.
+
+    A name such as `vit_b_16-c867db91.pth` promises the first digits of its sha256, which are checked.
+    """
+    name = Path(urlparse(url).path).name
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    cached = folder / name
+    if cached.is_file():
+        return cached
+    with explained_hub_errors(wanted):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=name, suffix=".partial", delete=False) as part:
+            try:
+                _download(url, Path(part.name))
+                Path(part.name).replace(cached)
+            finally:
+                Path(part.name).unlink(missing_ok=True)
+    return cached
+
+
+def _download(url: str, path: Path) -> None:
+    """Stream an address to a file; the address is out of a library's own table, never out of a configuration file."""
+    request = Request(url, headers={"User-Agent": "vitreous"})  # noqa: S310
+    with urlopen(request, timeout=TIMEOUT) as answer, path.open("wb") as file:  # noqa: S310
+        promised = answer.headers.get("Content-Length")
+        shutil.copyfileobj(answer, file, 1024 * 1024)
+    if promised is not None and path.stat().st_size != int(promised):
+        raise OSError(f"Consistency check failed: {path.stat().st_size} bytes of {promised}")
+    digits = Path(urlparse(url).path).stem.rpartition("-")[2]
+    if len(digits) == 8 and not _sha256(path).startswith(digits):
+        raise OSError("Consistency check failed: another sha256 than the name promises")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seen(problem: BaseException) -> _Seen:
+    """Collect what an exception and its causes tell: libraries wrap the telling one."""
+    kinds: set[str] = set()
+    numbers: set[int] = set()
+    status, told, met = 0, [], set[int]()
+    current: BaseException | None = problem
+    while current is not None and id(current) not in met:
+        met.add(id(current))
+        kinds.update(kind.__name__ for kind in type(current).__mro__)
+        numbers.update({number} if isinstance(number := getattr(current, "errno", None), int) else ())
+        answer = getattr(getattr(current, "response", None), "status_code", getattr(current, "code", 0))
+        status = status or (answer if isinstance(answer, int) else 0)
+        told.append(f"{type(current).__name__}: {current}")
+        # urllib keeps the telling exception in `reason`
+        inner = getattr(current, "reason", None)
+        current = inner if isinstance(inner, BaseException) else current.__cause__ or current.__context__
+    return _Seen(frozenset(kinds), frozenset(numbers), status, "\n".join(told))
+
+
+def _explain(seen: _Seen, instead: str) -> tuple[str, str]:
+    """Find the sentence and the fix for what was seen: the disk first, then what the hub said, then the way to it."""
+    for find in (_disk, _answer, _way):
+        told = find(seen, instead)
+        if told is not None:
+            return told
+    return f"{seen.text.splitlines()[0][:200].rstrip('.')}.", f"Try again later. {instead}"
+
+
+def _disk(seen: _Seen, _instead: str) -> tuple[str, str] | None:
+    if errno.ENOSPC in seen.numbers or errno.EDQUOT in seen.numbers or "No space left" in seen.text:
+        return "the disk of the cache folder is full.", "Free space, or point HF_HOME (TORCH_HOME) to another disk."
+    refused = {errno.EROFS, errno.EACCES, errno.EPERM} & seen.numbers or "PermissionError" in seen.kinds
+    if refused and not {"ConnectError", "URLError"} & seen.kinds:
+        return "the cache folder cannot be written.", _WRITABLE
+    if "Consistency check failed" in seen.text or {"IncompleteRead", "ContentTooShortError"} & seen.kinds:
+        return "the download was cut short or damaged.", _AGAIN
+    return None
+
+
+def _answer(seen: _Seen, instead: str) -> tuple[str, str] | None:
+    """Explain what the hub said; the order matters, since a gated repository is also a kind of missing one."""
+    page = "Accept the terms on its page at the hub, and log in with `hf auth login`."
+    for kind, sentence, fix in (
+        ("GatedRepoError", "its owner must grant you access first.", page),
+        ("DisabledRepoError", "the hub has switched this repository off.", "Choose another model."),
+        ("RevisionNotFoundError", "that revision does not exist.", "Check the part after '@'."),
+        ("RepositoryNotFoundError", "no repository of that name exists, or it is private.", _LOGIN),
+        ("HFValidationError", "that is no name of a repository.", "Write ORGANISATION/NAME, optionally @REVISION."),
+        ("IncompleteSnapshotError", "the copy in the cache is incomplete, and the hub cannot be reached.", instead),
+        ("OfflineModeIsEnabled", "HF_HUB_OFFLINE is set, and it is not in the cache.", f"Unset it. {instead}"),
+        ("RemoteEntryNotFoundError", "the repository lacks a file.", "Check that it holds a Vision Transformer."),
+    ):
+        if kind in seen.kinds:
+            return sentence, fix
+    if seen.status == 429:
+        return "the hub asks to slow down (status 429).", "Wait a few minutes, or log in with `hf auth login`."
+    if seen.status in {401, 403}:
+        return f"the hub refuses access (status {seen.status}).", _LOGIN
+    if seen.status == 404:
+        return "it is no longer at its published address (status 404).", instead
+    if seen.status >= 500:
+        return f"the hub has trouble (status {seen.status}).", f"Try again later. {instead}"
+    return None
+
+
+def _way(seen: _Seen, instead: str) -> tuple[str, str] | None:
+    if "CERTIFICATE_VERIFY_FAILED" in seen.text:
+        fix = "If a company proxy re-signs traffic, point SSL_CERT_FILE to its certificate."
+        return "the certificate of the hub cannot be verified.", fix
+    if "ProxyError" in seen.kinds:
+        return "the proxy refuses the connection.", "Check HTTPS_PROXY, or ask who runs the proxy."
+    if {"TimeoutException", "TimeoutError"} & seen.kinds or errno.ETIMEDOUT in seen.numbers:
+        return "the hub did not answer in time.", f"Try again later. {instead}"
+    unreachable = {"ConnectError", "NetworkError", "ProtocolError", "URLError", "ConnectionError", "gaierror"}
+    if {*unreachable, "LocalEntryNotFoundError"} & seen.kinds:
+        return "the hub cannot be reached, and it is not in the cache.", instead
+    return None

@@ -33,7 +33,9 @@ def free_bytes(device: torch.device) -> int:
     try:
         return _available_linux()
     except (OSError, ValueError):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 * GIB
+        return (
+            os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 * GIB
+        )
 
 
 def _available_linux() -> int:

@@ -82,7 +82,9 @@ def open_vit(
     return _open_opaque(net, body_call, wanted, common)
 
 
-def _open_plain(net: nn.Module, call: Call, sighting: Sighting, probes: torch.Tensor, common: dict[str, object]) -> Vit:
+def _open_plain(
+    net: nn.Module, call: Call, sighting: Sighting, probes: torch.Tensor, common: dict[str, object]
+) -> Vit:
     """Open a model with plain attention: discover, check, and only then believe."""
     blocks, anchors = find_blocks(net, sighting)
     body = Body(net, call, blocks, anchors)
@@ -109,7 +111,9 @@ def _open_opaque(net: nn.Module, call: Call, preprocessing: Preprocessing, commo
     layout = Layout(0, 0, (1, 1), preprocessing.size)
     note = "The model has no plain attention: only pixel methods apply."
     common = {**common, "warnings": (*common["warnings"], note)}  # type: ignore[misc]
-    return _vit(Body(net, call, (), ()), layout, common, heads=0, width=0, readout=None, attention_kind="none")
+    return _vit(
+        Body(net, call, (), ()), layout, common, heads=0, width=0, readout=None, attention_kind="none"
+    )
 
 
 def _vit(body: Body, layout: Layout, common: dict[str, object], **found: object) -> Vit:
@@ -136,7 +140,8 @@ def _build(
     if isinstance(model, nn.Module):
         if weights is not None or num_classes is not None:
             raise InputError(
-                "weights or num_classes was given together with a module.", "Load them into the module before opening it."
+                "weights or num_classes was given together with a module.",
+                "Load them into the module before opening it.",
             )
         return _describe(model), type(model).__name__
     family, name = _parse(str(model))

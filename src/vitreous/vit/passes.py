@@ -84,7 +84,9 @@ def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
     """
     last = len(body.blocks)
 
-    def on_tokens(position: int, _stream: Tokens) -> Tensor | None:  # as many sets of tokens as there are, not b
+    def on_tokens(
+        position: int, _stream: Tokens
+    ) -> Tensor | None:  # as many sets of tokens as there are, not b
         if position < last:
             return None
         torch.set_grad_enabled(tokens.requires_grad)
@@ -107,7 +109,9 @@ def first_tokens(body: Body, inputs: Tensor) -> Tokens:
             body.forward(inputs)
         except StopForward:
             return caught[0]
-    raise UnsupportedModelError("The first block was not reached in a forward pass.", "Open the model with blocks=….")
+    raise UnsupportedModelError(
+        "The first block was not reached in a forward pass.", "Open the model with blocks=…."
+    )
 
 
 def own_leaf(tensor: Tensor, needs_gradient: bool) -> Tensor:

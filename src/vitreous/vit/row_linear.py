@@ -13,7 +13,9 @@ from torch import Tensor
 
 class _RowLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, rows: tuple[int, int]) -> Tensor:
+    def forward(
+        ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, rows: tuple[int, int]
+    ) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.rows = rows
         return F.linear(tokens, weight, bias)
@@ -31,7 +33,9 @@ class _RowLinear(torch.autograd.Function):
         return result, None, None, None
 
 
-def row_linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None, *, rows: tuple[int, int]) -> Tensor:
+def row_linear(
+    tokens: Tensor, weight: Tensor, bias: Tensor | None = None, *, rows: tuple[int, int]
+) -> Tensor:
     """Apply a linear layer to tokens (b, n, d); `rows` are the tokens (start, stop) that gradient is expected in."""
     if tokens.dim() != 3 or weight.requires_grad:
         return F.linear(tokens, weight, bias)

@@ -65,7 +65,12 @@ class _ScoutTap(Tap):
             return super()._scaled_dot_product(query, *args, **kwargs)
         # Attention within windows may keep them as an axis of their own: seen as many windows, refused later with the reason.
         key = args[0]
-        windows = (query[..., 0, 0].numel() // query.shape[-3], query.shape[-3], query.shape[-2], key.shape[-2])
+        windows = (
+            query[..., 0, 0].numel() // query.shape[-3],
+            query.shape[-3],
+            query.shape[-2],
+            key.shape[-2],
+        )
         self._sighting.attention.append(SeenAttention(tuple(self._running), windows, "sdpa"))
         result: Tensor = F.scaled_dot_product_attention(query, *args, **kwargs)
         return result

@@ -24,7 +24,13 @@ def check_tapped(body: Body, inputs: Tensor) -> Pass:
     _require_equal("tapped logits equal plain logits", watched.logits, plain, inputs.dtype, body)
     _require_equal("images do not influence each other", plain[1:2], alone, inputs.dtype, body)
     tokens = watched.recording.tokens[len(body.blocks)]
-    _require_equal("readout of the last tokens equals the logits", read_out(body, inputs, tokens), plain, inputs.dtype, body)
+    _require_equal(
+        "readout of the last tokens equals the logits",
+        read_out(body, inputs, tokens),
+        plain,
+        inputs.dtype,
+        body,
+    )
     return watched
 
 

@@ -96,7 +96,10 @@ class Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") == "__get__":  # attribute access such as tensor.shape
             return func(*args, **kwargs)
-        args, kwargs = without_parameters(args), {name: without_parameters(value) for name, value in kwargs.items()}
+        args, kwargs = (
+            without_parameters(args),
+            {name: without_parameters(value) for name, value in kwargs.items()},
+        )
         if func in self.rules:
             return self.rules[func](*args, **kwargs)
         if func is F.scaled_dot_product_attention and self._open:
@@ -152,7 +155,9 @@ class Tap(TorchFunctionMode):
                 return row_linear(*args, **kwargs, rows=self.rows[self.block])
         attention = self._handwritten.contraction(func, args, kwargs, self.images)
         if attention is not None:
-            through = self._through("handwritten", attention.probabilities, attention.values, attention.scores)
+            through = self._through(
+                "handwritten", attention.probabilities, attention.values, attention.scores
+            )
             return attention.result(*through)
         result = func(*args, **kwargs)
         self._handwritten.follow(func, args, kwargs, result)

@@ -40,8 +40,13 @@ class Trace:
         self._pass: Pass | None = self._run(vit.prepare(images), rules)
         self.logits: Logits = finite_logits(self._pass.logits)
         resolved = target if isinstance(target, ResolvedTarget) else None
-        with torch.inference_mode(mode=False), torch.enable_grad():  # the caller's no_grad must not cut the score off
-            self.target = resolved or resolve_target(target, self.logits, vit.labels, vit.has_classes, self._blank)
+        with (
+            torch.inference_mode(mode=False),
+            torch.enable_grad(),
+        ):  # the caller's no_grad must not cut the score off
+            self.target = resolved or resolve_target(
+                target, self.logits, vit.labels, vit.has_classes, self._blank
+            )
             self.score: PerImage = self.target.score(self.logits)
 
     def __enter__(self) -> "Trace":
@@ -127,7 +132,8 @@ class Trace:
         """How the head reads the last tokens. Raises MethodNotApplicableError for models without plain attention."""
         if self.vit.readout is None:
             raise MethodNotApplicableError(
-                f"{self.vit.name} has no plain attention over one set of tokens.", "Use a pixel method such as 'saliency'."
+                f"{self.vit.name} has no plain attention over one set of tokens.",
+                "Use a pixel method such as 'saliency'.",
             )
         return self.vit.readout
 
@@ -148,7 +154,9 @@ class Trace:
         """Gradient of the score with respect to `attention_inputs`, "b n d" for each captured block."""
         entering = self._open().recording.entering
         found = self._gradients[len(self.calls) : len(self.calls) + len(entering)]
-        return tuple(entering[block].batch_first(grad) for block, grad in zip(sorted(entering), found, strict=True))
+        return tuple(
+            entering[block].batch_first(grad) for block, grad in zip(sorted(entering), found, strict=True)
+        )
 
     @property
     def input_grad(self) -> Tensor:
@@ -227,4 +235,3 @@ class Trace:
         if self._pass is None:
             raise InputError("The trace is closed.", "Ask it inside its `with` block.")
         return self._pass
-

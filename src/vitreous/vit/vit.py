@@ -130,7 +130,9 @@ def check_images(images: Tensor, size: tuple[int, int]) -> None:
         raise InputError("images contains NaN or infinity.", "Mend the image; nothing was explained.")
     low, high = float(images.min()), float(images.max())
     if low < -1e-3 or high > 1 + 1e-3:
-        hint = "Divide by 255." if low >= 0 else "They look normalised already: give them before normalisation."
+        hint = (
+            "Divide by 255." if low >= 0 else "They look normalised already: give them before normalisation."
+        )
         raise InputError(f"images has values from {low:.3g} to {high:.3g}, expected [0, 1].", hint)
 
 

@@ -13,30 +13,41 @@ Model = Annotated[
         help="timm:NAME, hf:ORGANISATION/NAME[@revision], torchvision:NAME, open_clip:NAME[/TAG], or a checkpoint folder.",
     ),
 ]
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="As in --model of `vitreous explain`.", show_default=False)]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="As in --model of `vitreous explain`.", show_default=False)
+]
 Weights = Annotated[
     str | None,
     typer.Option("--weights", help="Local .safetensors or .pth file, or 'random'; the published weights if left out."),
 ]
 Classes = Annotated[int | None, typer.Option("--num-classes", help="Outputs of a fine-tuned head.")]
 ImageSize = Annotated[
-    str | None, typer.Option("--image-size", help="Model input where it differs: one number, or HEIGHTxWIDTH.")
+    str | None,
+    typer.Option("--image-size", help="Model input where it differs: one number, or HEIGHTxWIDTH."),
 ]
 Labels = Annotated[Path | None, typer.Option("--labels", help="Text file with one class name per line, in order.")]
 Device = Annotated[str | None, typer.Option("--device", help="Where to compute, for instance cuda.")]
 Target = Annotated[
-    str | None, typer.Option("--target", help="Class to explain: name or index; the predicted one if left out.")
+    str | None,
+    typer.Option("--target", help="Class to explain: name or index; the predicted one if left out."),
 ]
 Against = Annotated[
-    str | None, typer.Option("--against", help="Class to subtract: explains why --target rather than this one.")
+    str | None,
+    typer.Option("--against", help="Class to subtract: explains why --target rather than this one."),
 ]
 Fit = Annotated[str, typer.Option("--fit", help="How a photograph becomes the model's input: crop, squash or pad.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at once; by free memory if left out.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Images at once; by free memory if left out.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Parameters = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the method, for instance --set discard=0.9. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A parameter of the method, for instance --set discard=0.9. Repeatable.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line instead of text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]

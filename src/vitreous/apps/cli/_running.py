@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
 if TYPE_CHECKING:
     import vitreous as vt
+    from vitreous.core.frame import Fit
 
 SOME_FAILED, NOTHING_DONE, INTERRUPTED = 1, 3, 130
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
@@ -78,7 +79,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     sides = text.lower().split("x")
     if len(sides) not in {1, 2} or not all(side.isdigit() and int(side) for side in sides):
-        raise typer.BadParameter(f"{text!r} is no size; give 384 or 224x320 (height x width)", param_hint="--image-size")
+        raise typer.BadParameter(
+            f"{text!r} is no size; give 384 or 224x320 (height x width)", param_hint="--image-size"
+        )
     return int(sides[0]), int(sides[-1])
 
 
@@ -100,6 +103,17 @@ def chosen_target(target: str | None, against: str | None) -> Any:
     if target is None:
         raise typer.BadParameter("--against needs --target: why this class rather than that", param_hint="--against")
     return vt.Contrast(_class(target) or 0, _class(against) or 0)
+
+
+def chosen_fit(fit: str) -> "Fit":
+    """Check --fit before a model is opened for nothing."""
+    from vitreous.core.frame import Fit  # noqa: PLC0415
+
+    known: tuple[Fit, ...] = get_args(Fit)
+    for name in known:
+        if fit == name:
+            return name
+    raise typer.BadParameter(f"{fit!r} is not one of {', '.join(known)}", param_hint="--fit")
 
 
 def _class(text: str | None) -> int | str | None:

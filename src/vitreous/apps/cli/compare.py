@@ -8,6 +8,7 @@ import typer
 from vitreous.apps.cli import _options as options
 from vitreous.apps.cli._running import (
     ModelOptions,
+    chosen_fit,
     chosen_target,
     find_photos,
     print_json,
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import vitreous as vt
 
 Methods = Annotated[
-    list[str] | None, typer.Option("--method", "-m", help="A method to include; repeatable. All that apply if left out.")
+    list[str] | None,
+    typer.Option("--method", "-m", help="A method to include; repeatable. All that apply if left out."),
 ]
 
 
@@ -56,7 +58,13 @@ def run(
         files = find_photos(photos)
         vit = ModelOptions(model, weights, num_classes, image_size, labels, device).open()
         results = vt.explain_each(
-            vit, files, method or None, chosen_target(target, against), fit, batch_size=batch_size, seed=seed
+            vit,
+            files,
+            method or None,
+            chosen_target(target, against),
+            chosen_fit(fit),
+            batch_size=batch_size,
+            seed=seed,
         )
         failures = []
         with progress(len(files)) as advance:

@@ -34,7 +34,9 @@ def run(
         ):
             if problem is not None:
                 raise problem
-        typer.echo(f"\nLook at {out / 'cat.agcam.png'} and {out / 'cat.compare.png'} ({time.perf_counter() - began:.0f} s).")
+        typer.echo(
+            f"\nLook at {out / 'cat.agcam.png'} and {out / 'cat.compare.png'} ({time.perf_counter() - began:.0f} s)."
+        )
 
 
 def _cat(folder: Path) -> Path:

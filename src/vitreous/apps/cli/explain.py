@@ -11,6 +11,7 @@ from vitreous.apps.cli._running import (
     SOME_FAILED,
     ModelOptions,
     chosen_parameters,
+    chosen_fit,
     chosen_target,
     find_photos,
     print_json,
@@ -58,7 +59,13 @@ def run(
         parameters = chosen_parameters(settings)
         vit = ModelOptions(model, weights, num_classes, image_size, labels, device).open()
         results = vt.explain_each(
-            vit, files, {method: parameters}, chosen_target(target, against), fit, batch_size=batch_size, seed=seed
+            vit,
+            files,
+            {method: parameters},
+            chosen_target(target, against),
+            chosen_fit(fit),
+            batch_size=batch_size,
+            seed=seed,
         )
         failures = []
         with progress(len(files)) as advance:

@@ -13,7 +13,11 @@ Exit status: 0 everything worked; 1 some photographs failed, the others are done
 """
 
 app = typer.Typer(
-    help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 app.command("demo")(demo.run)
 app.command("explain")(explain.run)

@@ -51,7 +51,11 @@ def describe(model: Any, folder: Path | None = None, source: str = "the caller's
     processor = folder / "preprocessor_config.json" if folder is not None else None
     preprocessing = _preprocessing(_json(processor) if processor and processor.is_file() else {}, config)
     return Built(
-        model, preprocessing, None if default_names else labels, source, "classes" if classifies else "embedding"
+        model,
+        preprocessing,
+        None if default_names else labels,
+        source,
+        "classes" if classifies else "embedding",
     )
 
 
@@ -59,7 +63,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json, refusing what could run code. Raises WeightsError or UnsafeWeightsError."""
     path = folder / "config.json"
     if not path.is_file():
-        raise WeightsError(f"The folder {folder} has no config.json.", "Give a folder written by save_pretrained.")
+        raise WeightsError(
+            f"The folder {folder} has no config.json.", "Give a folder written by save_pretrained."
+        )
     config = _json(path)
     chosen = [key for key in config if key.startswith("_attn") or key == "auto_map"]
     if chosen:
@@ -74,9 +80,13 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as problem:
-        raise WeightsError(f"{path.name} is not valid JSON: {problem}.", "Download or write it again.") from problem
+        raise WeightsError(
+            f"{path.name} is not valid JSON: {problem}.", "Download or write it again."
+        ) from problem
     if not isinstance(content, dict):
-        raise WeightsError(f"{path.name} holds a {type(content).__name__}, expected an object.", "Write it again.")
+        raise WeightsError(
+            f"{path.name} holds a {type(content).__name__}, expected an object.", "Write it again."
+        )
     return content
 
 
@@ -108,7 +118,9 @@ def _require_safetensors(folder: Path) -> None:
 def _model_class(transformers: Any, config: dict[str, Any]) -> Any:
     """Choose the class that the checkpoint was saved from; of an image-text model, its vision tower."""
     saved = (config.get("architectures") or [""])[0]
-    tower = {"CLIPModel": "CLIPVisionModelWithProjection", "SiglipModel": "SiglipVisionModel"}.get(saved, saved)
+    tower = {"CLIPModel": "CLIPVisionModelWithProjection", "SiglipModel": "SiglipVisionModel"}.get(
+        saved, saved
+    )
     found = getattr(transformers, tower, None)
     if found is None or not tower:
         raise WeightsError(
@@ -140,6 +152,10 @@ def _size(size: Any) -> tuple[int, int]:
 
 
 def _crop_share(processor: dict[str, Any]) -> float:
-    edge = (processor.get("size") or {}).get("shortest_edge") if isinstance(processor.get("size"), dict) else None
+    edge = (
+        (processor.get("size") or {}).get("shortest_edge")
+        if isinstance(processor.get("size"), dict)
+        else None
+    )
     crop = processor.get("crop_size") if processor.get("do_center_crop") else None
     return min(1.0, _size(crop)[0] / edge) if edge and crop else 1.0

@@ -19,7 +19,9 @@ def build(request: Request) -> Built:
     name, _, tag = request.name.partition("/")
     if name not in open_clip.list_models():
         near = near_matches(name, open_clip.list_models())
-        raise UnknownNameError(f"open_clip has no model {name!r}. {near}".strip(), "See open_clip.list_models().")
+        raise UnknownNameError(
+            f"open_clip has no model {name!r}. {near}".strip(), "See open_clip.list_models()."
+        )
     tags = open_clip.list_pretrained_tags_by_model(name)
     tag = tag or (tags[0] if tags else "")
     with explained_hub_errors(f"open_clip:{request.name}"):

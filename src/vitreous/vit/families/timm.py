@@ -20,7 +20,9 @@ def build(request: Request) -> Built:
     local = request.name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
     if not local and not timm.is_model(base):
         near = near_matches(base, timm.list_models())
-        raise UnknownNameError(f"timm has no model {request.name!r}. {near}".strip(), "See timm.list_models('*vit*').")
+        raise UnknownNameError(
+            f"timm has no model {request.name!r}. {near}".strip(), "See timm.list_models('*vit*')."
+        )
     options: dict[str, Any] = {}
     if request.num_classes is not None:
         options["num_classes"] = request.num_classes
@@ -73,7 +75,11 @@ def _interpolation(name: str) -> Any:
 
 def _is_embedding(config: dict[str, Any], classes: int) -> bool:
     """Whether the outputs are an image-text embedding: timm keeps CLIP's projection where other models have a head."""
-    return "clip" in str(config.get("architecture", "")) and classes == config.get("num_classes") and classes < 1000
+    return (
+        "clip" in str(config.get("architecture", ""))
+        and classes == config.get("num_classes")
+        and classes < 1000
+    )
 
 
 def _labels(model: nn.Module, config: dict[str, Any], classes: int | None) -> tuple[str, ...] | None:

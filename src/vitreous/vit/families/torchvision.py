@@ -19,7 +19,9 @@ def build(request: Request) -> Built:
     names = models.list_models(module=models)
     if request.name not in names:
         near = near_matches(request.name, names)
-        raise UnknownNameError(f"torchvision has no model {request.name!r}. {near}".strip(), "Try 'vit_b_16'.")
+        raise UnknownNameError(
+            f"torchvision has no model {request.name!r}. {near}".strip(), "Try 'vit_b_16'."
+        )
     published = models.get_model_weights(request.name).DEFAULT
     options: dict[str, Any] = {}
     if request.num_classes is not None:
@@ -33,7 +35,10 @@ def build(request: Request) -> Built:
     labels = tuple(published.meta["categories"])
     same_head = request.num_classes in {None, len(labels)}
     return Built(
-        model.eval(), _preprocessing(published, request), labels if same_head else None, _source(request, str(published))
+        model.eval(),
+        _preprocessing(published, request),
+        labels if same_head else None,
+        _source(request, str(published)),
     )
 
 

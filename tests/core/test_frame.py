@@ -45,9 +45,7 @@ def test_to_photo_and_to_input_are_inverse(frame, across, down):
     scale = max(frame.photo_size + frame.input_size) * max(frame.input_size)
     assert close(frame.to_input(*frame.to_photo(x, y)), (x, y), scale)
     high, wide = frame.photo_size
-    assert close(
-        frame.to_photo(*frame.to_input(across * wide, down * high)), (across * wide, down * high), scale
-    )
+    assert close(frame.to_photo(*frame.to_input(across * wide, down * high)), (across * wide, down * high), scale)
 
 
 @given(frames())
@@ -161,9 +159,7 @@ def test_a_tensor_is_its_own_photograph():
 
 
 def test_an_unknown_fit_names_the_known_ones():
-    with pytest.raises(
-        InputError, match=r"fit='crops' .*Did you mean 'crop'.*Use one of 'crop', 'squash', 'pad'"
-    ):
+    with pytest.raises(InputError, match=r"fit='crops' .*Did you mean 'crop'.*Use one of 'crop', 'squash', 'pad'"):
         inspect.unwrap(frame_photo)((9, 9), (9, 9), (3, 3), (3, 3), "crops")
 
 
@@ -191,9 +187,7 @@ def test_a_square_turns_up_where_to_input_says(frame, data):
     high, wide = frame.photo_size
     step = max((right - left) / frame.input_size[1], (bottom - top) / frame.input_size[0], 1.0)
     half = math.ceil(2 * step)  # large enough to leave a trace in the input
-    margin = (
-        half + math.ceil(2 * step) + 1
-    )  # the resampling filter reaches that far, and is lopsided at an edge
+    margin = half + math.ceil(2 * step) + 1  # the resampling filter reaches that far, and is lopsided at an edge
     ranges = [math.ceil(max(left, 0) + margin), math.floor(min(right, wide) - margin)]
     ranges += [math.ceil(max(top, 0) + margin), math.floor(min(bottom, high) - margin)]
     assume(ranges[0] <= ranges[1] and ranges[2] <= ranges[3])
@@ -268,9 +262,7 @@ def test_padding_is_grey_and_outside_the_content():
     assert (picture[1:, ~border] == 0).all()
 
 
-@pytest.mark.parametrize(
-    "size", [(1, 1), (1, 4000), (4000, 1), (3, 2)]
-)  # (height, width); smaller than a patch
+@pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 2)])  # (height, width); smaller than a patch
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_extreme_photographs_fill_the_input(size, fit, share):
@@ -303,7 +295,5 @@ def test_what_does_not_belong_together_is_refused():
     frame = frame_photo((30, 20), (32, 32), (16, 16), (2, 2))
     with pytest.raises(InputError, match=r"has size \(20, 30\), its frame is for \(30, 20\)"):
         photo_to_input(photo, frame)
-    with pytest.raises(
-        InputError, match=r"Did you mean 'bicubic'.*Use one of 'bicubic', 'bilinear', 'nearest'"
-    ):
+    with pytest.raises(InputError, match=r"Did you mean 'bicubic'.*Use one of 'bicubic', 'bilinear', 'nearest'"):
         inspect.unwrap(photo_to_input)(photo, frame, "bicubik")

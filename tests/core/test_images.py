@@ -203,9 +203,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(side, action
     before = Image.MAX_IMAGE_PIXELS
     start = time.process_time()
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    bomb = (
-        b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + header + struct.pack(">I", zlib.crc32(header)) + bytes(4) + b"IDAT"
-    )
+    bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + header + struct.pack(">I", zlib.crc32(header)) + bytes(4) + b"IDAT"
     with warnings.catch_warnings(record=True):
         warnings.simplefilter(action)
         with pytest.raises(ImageTooLargeError, match="Make it smaller"):

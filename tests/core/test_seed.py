@@ -48,9 +48,7 @@ def test_different_names_give_different_seeds(first, second):
 
 
 def test_boundaries_between_names_count():
-    seeds = {
-        image_seed(1, *names) for names in [("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), ("c", "ab")]
-    }
+    seeds = {image_seed(1, *names) for names in [("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), ("c", "ab")]}
     assert len(seeds | {image_seed(1), image_seed(11), image_seed(1, "1")}) == 8
 
 
@@ -76,9 +74,7 @@ def test_draws_do_not_depend_on_order_batch_size_or_the_global_state():
 
 
 def test_draws_do_not_depend_on_the_worker():
-    code = (
-        "import sys; from vitreous.core.seed import image_seed as s; print(s(11, 'occlusion', sys.argv[1]))"
-    )
+    code = "import sys; from vitreous.core.seed import image_seed as s; print(s(11, 'occlusion', sys.argv[1]))"
     source = str(Path(seed.__file__).parents[2])
     # Python's own hash of a string differs from process to process, which must not matter.
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": source}

@@ -26,7 +26,7 @@ app.command("doctor")(doctor.run)
 app.command("list")(catalogue.run)
 
 
-def show_version(wanted: bool) -> None:
+def show_version(wanted: bool | None) -> None:
     """Print the version and stop."""
     if wanted:
         from vitreous._version import __version__  # noqa: PLC0415
@@ -36,10 +36,10 @@ def show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
-    version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print the version."),
+def options(  # noqa: D103
+    version: bool | None = typer.Option(None, "--version", callback=show_version, is_eager=True, help="Print the version."),
 ) -> None:
-    # The text of `vitreous --help` is HELP; a docstring here would take its place.
+    # No docstring: it would take the place of HELP in `vitreous --help`.
     del version
 
 

@@ -1,6 +1,7 @@
 """Configuration files of strangers: read as data, and refused where they could run code or exhaust the machine."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitreous.core.errors import MemoryEstimateError, UnsafeWeightsError, VitreousError, WeightsError
+from vitreous.core.errors import (
+    InputError,
+    MemoryEstimateError,
+    UnsafeWeightsError,
+    VitreousError,
+    WeightsError,
+)
 from vitreous.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from vitreous.vit.memory import GIB, free_bytes
 
@@ -122,10 +129,10 @@ def sketch(build: Callable[[], nn.Module], wanted: str) -> nn.Module:
 
 def numbers(value: Any, field: str, origin: str) -> tuple[float, float, float]:
     """Read one number for each colour from a configuration. Raises WeightsError."""
-    good = isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(x, int | float) for x in value)
-    if not good:
+    given = list(value) if isinstance(value, list | tuple) else []
+    if len(given) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in given):
         raise WeightsError(f"{origin} sets {field}={value!r}, expected three numbers.", "Check the file.")
-    red, green, blue = (float(x) for x in value)
+    red, green, blue = (float(x) for x in given)
     return red, green, blue
 
 
@@ -144,7 +151,7 @@ def preprocessing_of(
     """
     silent = [name for name, value in (("mean", mean), ("std", std)) if value is None]
     known = {"bicubic", "bilinear", "nearest", "lanczos"}
-    with explained_build(f"The preprocessing in {origin}", "Check the file, or pass preprocessing=…."):
+    try:
         return Preprocessing(
             size=size,
             mean=mean or IMAGENET_MEAN,
@@ -153,3 +160,5 @@ def preprocessing_of(
             crop_share=min(1.0, crop_share),
             guessed=(*guessed, *silent),
         )
+    except InputError as problem:
+        raise WeightsError(f"{origin}: {problem.cause}", "Check the file, or pass preprocessing=….") from problem

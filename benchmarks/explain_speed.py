@@ -100,7 +100,7 @@ def measure_ratios(contenders: dict[str, Contender], rounds: int) -> dict[str, l
 def measure_memory(name: str) -> float:
     """Run one contender in a process of its own; gives its peak above the loaded model and inputs, in MiB."""
     command = [sys.executable, __file__, "--peak-of", name]
-    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return float(finished.stdout.strip().splitlines()[-1])
 
 
@@ -130,6 +130,7 @@ def main() -> None:
         print(peak_of(chosen.peak_of))
         return
     contenders = build()
+    peaks = {name: round(measure_memory(name)) for name in contenders}
     ratios = measure_ratios(contenders, chosen.rounds)
     rows = []
     for name, values in ratios.items():
@@ -140,7 +141,7 @@ def main() -> None:
                 "ratio": round(middle, 3),
                 "quartiles": [round(low, 3), round(high, 3)],
                 "target": TARGETS.get(name),
-                "peak_mib": round(measure_memory(name)),
+                "peak_mib": peaks[name],
                 "n": len(values),
             }
         )

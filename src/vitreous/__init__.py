@@ -1,6 +1,30 @@
 """Vitreous shows what a Vision Transformer looked at, proves it, and records how the picture was made.
 
 Names are loaded on first use, so that the command line can answer without loading torch.
+
+This file holds the public names and nothing else; each is documented where it is defined.
+
+open_vit                    opens a model, checks that it can be watched, and gives a `Vit`
+explain                     one method on a list of images: a list of `Heatmap`
+compare                     several methods on the same images, sharing one trace: dicts from method to
+                            `Heatmap`
+explain_each                the same one batch at a time, with errors as results, for long lists
+list_methods                the names that `method` and `methods` accept
+doctor                      what was found out about a model, and which methods apply to it
+Heatmap, Frame, Provenance  the raw map, where it lies on the photograph, and how it was made
+Contrast                    a target that asks why one class rather than another
+Preprocessing               what a model expects of its input, for modules that do not say it themselves
+Vit, Trace, Capture         an opened model, one watched pass of it, and what that pass is to keep
+VitreousError               the base of every error raised on purpose; `docs/errors.md` explains their codes
+
+The shortest way from a photograph to a picture and a file that can be read back:
+
+    import vitreous as vt
+
+    vit = vt.open_vit("timm:deit_tiny_patch16_224")
+    (heatmap,) = vt.explain(vit, "cat.jpg")
+    heatmap.overlay().show()
+    heatmap.save("cat.vitreous")
 """
 
 from importlib import import_module
@@ -61,7 +85,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its home on first use."""
+    """Load a public name from its home on first use (PEP 562) and keep it, so that this runs once for each name.
+
+    Raises AttributeError for any other name, as a module without this function would.
+    """
     if name not in _HOME:
         raise AttributeError(f"module 'vitreous' has no attribute {name!r}")
     found = getattr(import_module(_HOME[name]), name)
@@ -70,5 +97,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names alone."""
+    """List the public names alone, so that completion in a shell offers what is meant to be used."""
     return __all__

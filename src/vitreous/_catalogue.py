@@ -1,4 +1,9 @@
-"""The catalogue of methods, generated from the registry: for the command line, the README and the docs."""
+"""The catalogue of methods, generated from the registry: for the command line, the README and the docs.
+
+What a method declares with `@method` is put into words here, once, so that `vitreous list`, the table of
+the README and docs/methods.md cannot say different things. A new method appears in all of them without a
+change to this file.
+"""
 
 from typing import Any
 
@@ -6,7 +11,22 @@ from vitreous.methods._method import METHODS
 
 
 def method_facts(pattern: str = "*") -> list[dict[str, Any]]:
-    """Give the facts of each method whose name matches a shell pattern, in words."""
+    """Give the facts of each method whose name matches a shell pattern, in words.
+
+    Sorted by name; an empty list if nothing matches. Every value can be written as JSON. The keys of each
+    dict:
+
+    name, shows  what to type, and the first sentence of the method's file
+    unit         what one unit of relevance means
+    class, sign  whether the map depends on the target, and whether it can be negative
+    level        "patch" for one value per patch, "pixel" for one per pixel of the model input
+    cost         passes of the model for a batch: "1F1B" is one forward and one backward
+    paper        "arXiv:…", or None for a method without a paper
+    parameters   its parameters with their default values
+
+    >>> [facts["name"] for facts in method_facts("*gradcam")]
+    ['attention_gradcam', 'gradcam']
+    """
     found = []
     for name in METHODS.names(pattern):
         method = METHODS[name]
@@ -27,7 +47,11 @@ def method_facts(pattern: str = "*") -> list[dict[str, Any]]:
 
 
 def methods_table() -> str:
-    """Lay the catalogue out as a Markdown table."""
+    """Lay the catalogue out as a Markdown table, one row for each method, its paper linked to arXiv.
+
+    `docs/build.py` writes it into README.md and docs/methods.md, and refuses a build in which they differ
+    from it.
+    """
     lines = [
         "| method | what it shows | unit | class | sign | cost | paper |",
         "|---|---|---|---|---|---|---|",
@@ -43,6 +67,7 @@ def methods_table() -> str:
 
 
 def _sign(signed: Any) -> str:
+    """Say whether a map can be negative; a function means that a parameter of the method decides it."""
     if callable(signed):
         return "signed on request"
     return "signed" if signed else "never negative"

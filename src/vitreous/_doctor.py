@@ -1,4 +1,8 @@
-"""Doctor: what was found out about a model, before anything is explained with it."""
+"""Doctor: what was found out about a model, before anything is explained with it.
+
+`open_vit` discovers a model's layout rather than reading it from a configuration; this is where a person
+can see what it found and disagree. It stands above `methods`, because it also says which of them apply.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,13 @@ _KINDS = {
 
 
 class Verdict(BaseModel):
-    """Whether one method applies to the model, why not, and the memory it needs for one image in bytes."""
+    """Whether one method applies to the model, why not, and the memory it needs for one image in bytes.
+
+    method           name of the method
+    applies          whether `explain` would run it on this model
+    why_not          the reason as a clause, empty if it applies
+    bytes_per_image  estimated peak of tracing one image for this method alone, weights not counted
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,7 +41,30 @@ class Verdict(BaseModel):
 
 
 class Diagnosis(BaseModel):
-    """The facts that `open_vit` established. `str()` gives them as readable lines."""
+    """The facts that `open_vit` established. `str()` gives them as readable lines.
+
+    A pydantic model, so `model_dump(mode="json")` gives the same facts to a program. A model without plain
+    attention has 0 blocks, heads and tokens, no checks, and its whole input as the one patch.
+
+    model                   what was opened, for instance "timm:deit_tiny_patch16_224", or the class of a
+                            caller's module
+    weights_source          where the weights came from, in words
+    weights_digest          sha256 over all parameters and buffers, in hexadecimal
+    outputs, output_kind    how many numbers the model returns for an image, and what they are
+    labels                  whether the outputs have names
+    blocks, heads, width    transformer blocks, attention heads in each, and numbers in a token
+    attention               how the model calls attention, in words
+    tokens, prefix, suffix  tokens that travel through the blocks; those before and after the patch tokens
+    grid, patch             (rows, columns) of patches, and (height, width) of a patch in pixels
+    readout                 which of the last tokens the prediction is read from, in words
+    input_size              (height, width) of the model input in pixels
+    mean, std               normalisation of each channel, for RGB in [0, 1]
+    crop_share              side of the evaluation crop as a share of the largest possible one
+    device, dtype           where and in what the model computes, for instance "cpu" and "float32"
+    checks                  names of checks that the model passed
+    methods                 one verdict for each method, by name
+    warnings                what had to be guessed; repeated in every heatmap's provenance
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,7 +95,10 @@ class Diagnosis(BaseModel):
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Lay the facts out for a person."""
+        """Lay the facts out for a person: one fact on each line, its name in the first column.
+
+        The digest is cut to twelve digits; the field `weights_digest` has all of them.
+        """
         facts = {
             "model": f"{self.model}, {self.weights_source}, sha256 {self.weights_digest[:12]}…",
             "outputs": f"{self.outputs} {self.output_kind}, {'with' if self.labels else 'without'} names",
@@ -84,9 +120,16 @@ class Diagnosis(BaseModel):
 
 
 def doctor(model: Vit | str | Path | nn.Module, **options: Any) -> Diagnosis:
-    """Say what a model is: token layout, kind of attention, which methods apply and why others do not, memory per image.
+    """Say what a model is: its tokens, its attention, which methods apply and why others do not, memory per image.
 
-    Takes an opened Vit, or whatever `open_vit` takes, with its options. Raises what `open_vit` raises.
+    model    an opened Vit, or whatever `open_vit` takes
+    options  passed on to `open_vit`; of no effect on a Vit, which is open already
+
+    No image is explained; opening a model runs it on a few small random probes. Memory is the estimate by
+    which `explain` chooses its batches, with each method's default parameters and one image.
+
+    Raises what `open_vit` raises. A model without plain attention is refused as there; with
+    `require_attention=False` it gets a diagnosis in which only pixel methods apply.
     """
     vit = model if isinstance(model, Vit) else open_vit(model, **options)
     plain = bool(vit.blocks)
@@ -126,6 +169,11 @@ def doctor(model: Vit | str | Path | nn.Module, **options: Any) -> Diagnosis:
 
 
 def _verdict(vit: Vit, name: str) -> Verdict:
+    """Judge one method by what it declares, without running it.
+
+    Memory is told for methods that do not apply as well: the number then says what would be kept, not what
+    will be.
+    """
     method = METHODS[name]
     why_not = method.why_not(vit)
     memory = bytes_per_image(vit, method.capture(vit, method.defaults))

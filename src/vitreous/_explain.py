@@ -1,4 +1,13 @@
-"""Explaining images: photographs in, heatmaps out. One trace serves all methods of a batch."""
+"""Explaining images: photographs in, heatmaps out. One trace serves all methods of a batch.
+
+The way of an image: it is read and checked (`core.images`), given its geometry (`core.frame`) and resampled
+to the model's size (`core.fit`); a batch of images is traced once (`vit.trace`); every method reads that
+trace (`methods`); each map leaves with its geometry and its record as a `Heatmap`.
+
+`explain` and `compare` stop at the first error, `explain_each` hands errors over in the place of results.
+All three run the same code, so their maps are the same. What a pass has to keep depends on all methods
+together, which is why the planning is here and not in the methods.
+"""
 
 import platform
 import time
@@ -21,12 +30,13 @@ from vitreous.core.frame import Fit, Frame, frame_photo, frame_tensor
 from vitreous.core.heatmap import Heatmap, PhotoSource
 from vitreous.core.images import Photo, read_photo
 from vitreous.core.provenance import Prediction, Provenance
-from vitreous.core.target import Target, label_of
+from vitreous.core.target import Target, check_targets, label_of
 from vitreous.methods._method import METHODS, Method
+from vitreous.vit.ambient import exact
 from vitreous.vit.memory import batch_that_fits
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
-from vitreous.vit.vit import Vit, check_images
+from vitreous.vit.vit import Vit, check_form, check_values
 
 MOST_PER_BATCH = 8
 Sources: TypeAlias = PhotoSource | Sequence[PhotoSource] | Tensor
@@ -36,7 +46,7 @@ Targets: TypeAlias = Target | Sequence[Target]
 
 @dataclass(frozen=True)
 class _Planned:
-    """A method with all its parameters."""
+    """A method with all its parameters: those that were given, and the defaults of the others."""
 
     method: Method
     parameters: dict[str, Any]
@@ -44,7 +54,15 @@ class _Planned:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """One image ready for the model; the photograph itself is read again when it is drawn."""
+    """One image ready for the model; the photograph itself is read again when it is drawn.
+
+    image   "3 H W" in [0, 1], float32 on the CPU, not yet normalised
+    frame   where its patches lie on the photograph
+    name    what the record calls it: a file name, "image", or "tensor[i]"
+    digest  sha256 over the size and pixels of the photograph
+    notes   what reading it changed or left out; they become warnings of the record
+    photo   gives the photograph again, so that its pixels need not be kept
+    """
 
     image: Tensor
     frame: Frame
@@ -67,14 +85,35 @@ def explain(
 ) -> list[Heatmap]:
     """Explain what the model predicts for each image, by one method.
 
-    images      paths, PIL images, or a tensor "b 3 H W" in [0, 1] of the model's size, which is used as it is
+    vit         an opened model, see `open_vit`
+    images      paths, PIL images, or a tensor "b 3 H W" in [0, 1] of the model's size, which is used as it
+                is. A single path or PIL image counts as a list of one
     method      a name from `list_methods`; its own parameters follow by name
-    target      None for the predicted class, an index, a class name, a Contrast, or a list with one for each image
-    fit         how a photograph becomes the model's input: "crop", "squash" or "pad"
-    batch_size  images traced together; chosen by memory if left out. The maps do not depend on it
+    target      None for the predicted class, an index, a class name, a Contrast, or a list with one for
+                each image; "embedding" for the whole output of a model without classes
+    fit         how a photograph becomes the model's input: "crop", "squash" or "pad", see `frame_photo`.
+                Tensors have the size already, and ignore it
+    batch_size  images traced together; if left out, at most 8 and as many as half of the free memory holds.
+                The maps do not depend on it, beyond rounding
+    seed        master seed of methods that draw random numbers. Those of this version draw none; it is
+                recorded
+    parameters  parameters of the method; docs/methods.md lists them
 
-    Every image is read and checked before anything is computed. Raises ImageError, TargetError, UnknownNameError,
-    MethodNotApplicableError; see `explain_each` to go on after a bad file.
+    Gives a list with one `Heatmap` for each image, in order. Relevance is raw: float32, (gh, gw) for patch
+    methods and (H, W) of the model input for pixel methods, in the unit that the heatmap states, as the
+    method defines it and not scaled.
+
+    Every image is read and checked before anything is computed, and the first error ends the call; see
+    `explain_each` to go on after a bad file. Raises InputError for arguments that do not fit together,
+    ImageError for a photograph, TargetError for a target that the model does not have, UnknownNameError for
+    an unknown method, MethodNotApplicableError, MemoryEstimateError if a single image needs more memory
+    than is free, and NonFiniteError for NaN or infinity.
+
+    >>> import vitreous as vt
+    >>> vit = vt.open_vit("timm:deit_tiny_patch16_224", "random")
+    >>> (heatmap,) = vt.explain(vit, "cat.jpg", "rollout", residual=0.3)
+    >>> heatmap.relevance.shape, heatmap.unit
+    ((14, 14), 'attention mass')
     """
     found = compare(vit, _as_list(images), {method: parameters}, target, fit, batch_size=batch_size, seed=seed)
     return [maps[method] for maps in found]
@@ -92,10 +131,19 @@ def compare(
 ) -> Any:
     """Explain images by several methods that share one trace: one forward pass, and the fewest backward passes.
 
+    images   as in `explain`
     methods  names, or a mapping from names to parameters; None takes every method that applies to the model
 
-    Gives a dict from method to heatmap for a single image, or a list of such dicts for a sequence or tensor. Other
-    arguments and errors as in `explain`.
+    Gives a dict from method to heatmap for a single image, or a list of such dicts for a sequence or
+    tensor, each in the order of `methods` (by name for None). `Provenance.seconds`, `forwards` and
+    `backwards` are those of the whole trace: they are shared by all maps of a batch, not to be added up.
+    Other arguments and errors as in `explain`.
+
+    >>> import vitreous as vt
+    >>> vit = vt.open_vit("timm:deit_tiny_patch16_224", "random")
+    >>> maps = vt.compare(vit, "cat.jpg", {"rollout": {"fusion": "max"}, "gradcam": {}})
+    >>> sorted(maps)
+    ['gradcam', 'rollout']
     """
     single = not isinstance(images, Tensor | list | tuple)
     sources = _as_list(images)
@@ -120,13 +168,35 @@ def explain_each(
 ) -> Iterator[dict[str, Heatmap] | VitreousError]:
     """Explain images one batch at a time, giving each image's heatmaps, or the error that this image met, in order.
 
-    A bad file costs its own result and nothing else. With `check_first` all images are read before the first is computed.
+    A bad file costs its own result and nothing else; where a batch fails as a whole, its images are traced
+    one by one to find the one at fault. Unless `check_first` is given, only one batch is held in memory,
+    however long the list.
+
+    images       a list of paths, PIL images or photographs, or a tensor "b 3 H W"; a single image has to be
+                 put in a list
+    check_first  read all images before the first is computed. The first error among them, if any, is given
+                 at once, before all results, for a caller who wants to stop there
+
+    Other arguments as in `compare`. This is a generator: nothing happens, and no argument is checked,
+    before the first result is asked for. What concerns all images alike is raised then: InputError for no
+    images or methods, TargetError, UnknownNameError, MethodNotApplicableError and MemoryEstimateError.
+
+        for path, result in zip(paths, vt.explain_each(vit, paths), strict=True):
+            if isinstance(result, vt.VitreousError):
+                print(path, result)
+            else:
+                result["agcam"].save(path.with_suffix(".vitreous"))
     """
     plan = _plan(vit, methods)
     count = len(images)
     if count == 0:
         raise InputError("images is empty.", "Give at least one image.")
     targets = _targets(target, count)
+    check_targets(targets, vit.outputs, vit.labels, vit.has_classes)
+    if isinstance(images, Tensor):
+        check_form(images, vit.preprocessing.size)
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
     capture = _joint_capture(vit, plan)
     size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH)
     early = [_prepare(vit, images, index, fit) for index in range(count)] if check_first else None
@@ -143,17 +213,30 @@ def explain_each(
 
 
 def list_methods(pattern: str = "*") -> list[str]:
-    """List the names of the explanation methods that match a shell pattern such as '*grad*'."""
+    """List the names of the explanation methods that match a shell pattern such as '*grad*', in alphabetical order.
+
+    An empty list if none matches. `vitreous list` prints the same with the facts of each.
+
+    >>> list_methods("*attention")
+    ['generic_attention', 'mean_attention', 'raw_attention']
+    """
     return METHODS.names(pattern)
 
 
 def _as_list(images: Sources) -> Sequence[PhotoSource] | Tensor:
+    """Put a single image into a list, and leave lists and tensors as they are."""
     if isinstance(images, str | Path | Image.Image | Photo):
         return [images]
     return images
 
 
 def _plan(vit: Vit, methods: Methods | None) -> list[_Planned]:
+    """Resolve method names and parameters before an image is read, so that a mistyped name costs nothing.
+
+    None stands for all methods that apply. Raises UnknownNameError, InputError for a parameter that a
+    method does not have or for no method at all, and MethodNotApplicableError for a method named that means
+    nothing on this model.
+    """
     if methods is None:
         methods = [name for name in METHODS if not METHODS[name].why_not(vit)]
     if isinstance(methods, str):
@@ -168,7 +251,7 @@ def _plan(vit: Vit, methods: Methods | None) -> list[_Planned]:
 
 
 def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
-    """The least that one pass must keep to serve all methods."""
+    """The least that one pass must keep to serve all methods: from the earliest block that any of them reads."""
     each = [item.method.capture(vit, item.parameters) for item in plan]
     return Capture(
         min(capture.first for capture in each),
@@ -178,6 +261,10 @@ def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
 
 
 def _targets(target: Targets, count: int) -> list[Target]:
+    """Give one target for each image.
+
+    Only a list or tuple means one each: a name is a sequence of letters as well.
+    """
     if not isinstance(target, list | tuple):
         return [target] * count  # type: ignore[list-item]
     if len(target) != count:
@@ -189,6 +276,7 @@ def _targets(target: Targets, count: int) -> list[Target]:
 
 
 def _prepare(vit: Vit, images: Any, index: int, fit: Fit) -> _Prepared | VitreousError:
+    """Prepare one image, or give the error instead of raising it: it must not end the images after it."""
     try:
         return (
             _prepare_tensor(vit, images, index)
@@ -200,6 +288,11 @@ def _prepare(vit: Vit, images: Any, index: int, fit: Fit) -> _Prepared | Vitreou
 
 
 def _prepare_photo(vit: Vit, source: PhotoSource, fit: Fit) -> _Prepared:
+    """Read a photograph and resample it to the model's size by the frame of its fit.
+
+    A file is read again whenever it is drawn, so that the heatmaps of a long list do not hold its pixels;
+    the pixels of a PIL image exist nowhere else and are kept.
+    """
     photo = read_photo(source)
     wanted = vit.preprocessing
     frame = frame_photo(photo.size, wanted.size, vit.patch, vit.grid, fit, wanted.crop_share)
@@ -209,8 +302,12 @@ def _prepare_photo(vit: Vit, source: PhotoSource, fit: Fit) -> _Prepared:
 
 
 def _prepare_tensor(vit: Vit, images: Tensor, index: int) -> _Prepared:
-    if index == 0:
-        check_images(images, vit.preprocessing.size)
+    """Take one image of a tensor as it is; the form of the whole tensor was checked before.
+
+    Its photograph, for drawing and for the digest, is the image rounded to 8 bits. The model is given the
+    unrounded values.
+    """
+    check_values(images[index])
     image = images[index].detach().float().cpu()
     pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     photo = read_photo(Image.fromarray(np.ascontiguousarray(pixels)))
@@ -226,6 +323,10 @@ def _explain_batch(
     capture: Capture,
     seed: int,
 ) -> list[dict[str, Heatmap] | VitreousError]:
+    """Trace a batch; if it fails, trace its images alone, so that the error is that of the image at fault.
+
+    A batch of one that fails gives its error as its result.
+    """
     if not prepared:
         return []
     try:
@@ -246,9 +347,16 @@ def _run_batch(
     capture: Capture,
     seed: int,
 ) -> list[dict[str, Heatmap]]:
+    """Trace the images once, ask every method, and wrap each map with its geometry and record.
+
+    The clock starts before the pass and stops after the last method: reading the files is not counted, and
+    `seconds` is the time of the whole batch. The graph is freed when the trace ends, so only numbers leave
+    here.
+    """
     began = time.perf_counter()
     images = torch.stack([item.image for item in prepared])
-    with vit.trace(images, targets, capture=capture) as trace:
+    # An autocast of the caller's would change the methods' own arithmetic, and the record would not tell.
+    with exact(vit.device), vit.trace(images, targets, capture=capture) as trace:
         relevance = {item.method.name: _relevance(item, trace) for item in plan}
         seconds = time.perf_counter() - began
         record = partial(_provenance, vit, trace, seed=seed, seconds=seconds)
@@ -270,6 +378,10 @@ def _run_batch(
 
 
 def _relevance(item: _Planned, trace: Trace) -> np.ndarray:
+    """Ask one method, and give its map as float32 on the CPU, "b gh gw" or "b H W".
+
+    Raises NonFiniteError: a map with a single NaN would look whole after resampling, and mean nothing.
+    """
     found = item.method.function(trace, **item.parameters).detach().float()
     if not bool(torch.isfinite(found).all()):
         raise NonFiniteError(
@@ -281,6 +393,11 @@ def _relevance(item: _Planned, trace: Trace) -> np.ndarray:
 
 
 def _predictions(vit: Vit, trace: Trace, most: int = 5) -> list[tuple[Prediction, ...]]:
+    """Give the `most` largest outputs of each image, largest first; none where the outputs are an embedding.
+
+    Probabilities are the softmax over all outputs, in float64. A model trained with sigmoids means
+    something else by its logits, which nothing in it states.
+    """
     if not vit.has_classes:
         return [()] * trace.logits.shape[0]
     logits = trace.logits.detach().cpu()
@@ -311,6 +428,7 @@ def _provenance(
     seed: int,
     seconds: float,
 ) -> Provenance:
+    """Write the record of one map. Warnings are those of the model first, then those of the photograph."""
     return Provenance(
         method=item.method.name,
         parameters=item.parameters,
@@ -337,6 +455,7 @@ def _provenance(
 
 
 def _versions() -> dict[str, str]:
+    """Give the versions that can change a number: of this package, Python, and the libraries that are installed."""
     found = {"vitreous": __version__, "python": platform.python_version()}
     for library in ("torch", "timm", "transformers", "torchvision", "open_clip_torch", "pillow"):
         try:

@@ -32,9 +32,9 @@ def scramble(model: nn.Module, seed: int = 0, strength: float = 1.5) -> nn.Modul
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        if parameter.dim() == 1:  # norms, biases and layer scales
-            start = parameter.double().mean()
-            value = (start if start > 0.5 else 0.5 if start > 0 else 0.0) + 0.1 * noise
+        if parameter.dim() == 1:  # norms and layer scales start as a constant, biases at zero or at random
+            start = float(parameter[0]) if bool((parameter == parameter[0]).all()) else 0.0
+            value = (0.0 if start <= 0 else max(start, 0.5)) + 0.1 * noise
         elif parameter.dim() == 2 or "proj" in name or "conv" in name:
             value = noise * strength / parameter[0].numel() ** 0.5
         else:  # class and register tokens, position embeddings, pooling queries

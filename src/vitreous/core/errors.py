@@ -181,7 +181,10 @@ class MissingExtraError(VitreousError):
 
     @classmethod
     def of(cls, library: str, extra: str, purpose: str) -> "MissingExtraError":
-        """Build the error for `library`, which comes with `pip install vitreous[extra]`."""
+        """Build the error for `library`, which comes with `pip install vitreous[extra]`.
+
+        `purpose` begins the sentence: what the user asked for that needs the library.
+        """
         return cls(
             f"{purpose} needs the library {library!r}, which is not installed.",
             f"Install it with: pip install 'vitreous[{extra}]'.",
@@ -189,6 +192,13 @@ class MissingExtraError(VitreousError):
 
 
 def near_matches(name: str, known: Iterable[str], most: int = 3) -> str:
-    """Say which known names resemble `name`, as a clause for an error message (empty if none does)."""
+    """Say which known names resemble `name`, as a clause for an error message (empty if none does).
+
+    At most `most` names, the most similar first; similar means a ratio of at least 0.5 in the sense of
+    `difflib`.
+
+    >>> near_matches("rolout", ["agcam", "rollout"])
+    "Did you mean 'rollout'?"
+    """
     matches = difflib.get_close_matches(name, list(known), n=most, cutoff=0.5)
     return f"Did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""

@@ -1,4 +1,9 @@
-"""From a photograph to the picture that the model sees, along the window that a Frame fixed."""
+"""From a photograph to the picture that the model sees, along the window that a Frame fixed.
+
+`core.frame` decides where the patches lie, this file makes the pixels accordingly, and `show` goes the same
+way back. Resizing first and cropping afterwards, as is usual, rounds to whole pixels twice, after which the
+way back is only nearly known.
+"""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -28,9 +33,15 @@ _FILTERS = {
 def photo_to_input(photo: Photo, frame: Frame, interpolation: Interpolation = "bicubic") -> Float[Tensor, "3 H W"]:
     """Resample the frame's window of the photograph, once, to the model's size; values are uint8 / 255.
 
-    Cropping and resizing are one resampling with an exact window, so that `frame` maps every patch back
-    without rounding; with fit="pad" the photograph is laid on whole pixels of a grey canvas (`PAD_GREY`).
-    Raises InputError for another photograph's frame or an unknown interpolation.
+    photo          the photograph, upright and RGB, as `read_photo` gives it
+    frame          its geometry, from `frame_photo` with the photograph's own size
+    interpolation  the model's own, see `Preprocessing`. Pillow's filters are used: except for "nearest"
+                   they average over all pixels that fall on one when a photograph is reduced
+
+    Gives float32 "3 H W" in [0, 1], not yet normalised. Cropping and resizing are one resampling with an
+    exact window, so that `frame` maps every patch back without rounding; with fit="pad" the photograph is
+    laid on whole pixels of a grey canvas (`PAD_GREY`). Raises InputError for another photograph's frame or
+    an unknown interpolation.
     """
     if interpolation not in _FILTERS:
         raise InputError(
@@ -47,6 +58,11 @@ def photo_to_input(photo: Photo, frame: Frame, interpolation: Interpolation = "b
 
 
 def _resample(image: Image.Image, frame: Frame, resample: Image.Resampling) -> Image.Image:
+    """Make the 8-bit picture that the model sees.
+
+    With "pad" the size of the photograph on it is rounded to whole pixels; the frame's window has that
+    rounding in it already, so both speak of the same pixels.
+    """
     height, width = frame.input_size
     if frame.fit == "pad":
         left, top, right, bottom = content_box(frame.photo_size, frame.input_size)

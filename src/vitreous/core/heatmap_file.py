@@ -1,6 +1,13 @@
 """The file format of a heatmap: one safetensors file whose header holds unit, frame and provenance as JSON.
 
 Nothing in it can run code, and a reader needs only numpy to see the raw relevance.
+
+The tensor "relevance" is float32, "gh gw" or "H W". The metadata entry "vitreous" is a JSON object:
+
+schema        number of this format; a reader refuses any other
+unit, signed  as in `Heatmap`
+frame         the fields of `Frame`, with lists for tuples
+provenance    the fields of `Provenance`; one that is missing or unknown makes the file invalid
 """
 
 import json
@@ -27,7 +34,10 @@ SCHEMA = 1
 
 
 def write(heatmap: "Heatmap", path: Path, overwrite: bool) -> Path:
-    """Write `heatmap` to `path`: whole or not at all."""
+    """Write `heatmap` to `path`: whole or not at all. Errors as in `write_whole`.
+
+    A score of NaN or infinity, which `explain` never gives, raises ValueError: JSON cannot hold it.
+    """
     header = {
         "schema": SCHEMA,
         "unit": heatmap.unit,
@@ -45,7 +55,12 @@ def write(heatmap: "Heatmap", path: Path, overwrite: bool) -> Path:
 def write_whole(path: Path, content: bytes, overwrite: bool) -> Path:
     """Write bytes through a temporary file beside `path`, so that a crash leaves no half file.
 
-    Raises OutputExistsError if the file exists and `overwrite` is not given, OutputError if it cannot be written.
+    Missing folders are made. The content is on the disk before it gets its name, and the temporary file,
+    ".writing-" and random letters, is removed whatever happens short of a crash. Without `overwrite`, the
+    folder has to allow hard links, which FAT does not.
+
+    Raises OutputExistsError if the file exists and `overwrite` is not given, OutputError if it cannot be
+    written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +83,10 @@ def write_whole(path: Path, content: bytes, overwrite: bool) -> Path:
 
 
 def _publish(scratch: Path, path: Path, overwrite: bool) -> None:
-    """Give the finished file its name; a hard link fails if the name is taken, without a gap to race in."""
+    """Give the finished file its name; a hard link fails if the name is taken, without a gap to race in.
+
+    The process's umask can only be read by setting it, so for a moment it is 0 for other threads, too.
+    """
     umask = os.umask(0)
     os.umask(umask)
     scratch.chmod(0o666 & ~umask)  # a temporary file is private; a result has the permissions of any new file
@@ -82,7 +100,11 @@ def _publish(scratch: Path, path: Path, overwrite: bool) -> None:
 
 
 def read(path: Path) -> "Heatmap":
-    """Read a heatmap back, checking everything a damaged or foreign file could get wrong."""
+    """Read a heatmap back, checking that the file is whole and that its header describes a heatmap of that shape.
+
+    Raises OutputError for a file that is missing, is no safetensors file, holds no heatmap, has another
+    schema, or whose header lacks a field or has an unknown one. The values are taken as they are.
+    """
     from vitreous.core.heatmap import Heatmap  # noqa: PLC0415  (the format and the type know each other)
 
     fix = "Give a file written by Heatmap.save."
@@ -105,7 +127,7 @@ def read(path: Path) -> "Heatmap":
                 "Read it with the version of Vitreous that wrote it.",
             )
         return Heatmap(
-            relevance=relevance.astype(np.float32, copy=False),
+            relevance=relevance,
             unit=str(header["unit"]),
             signed=bool(header["signed"]),
             frame=_frame(header["frame"]),

@@ -1,4 +1,9 @@
-"""Reading files that are not trusted: ordinary files only, once, whole, and within a limit."""
+"""Reading files that are not trusted: ordinary files only, once, whole, and within a limit.
+
+A name may come from an upload form or a list that somebody else wrote. It may mean a device that never
+ends, a pipe that never answers, or a file that is still being written; each of these has its own message
+here. Decoding what was read is the business of `core.images`.
+"""
 
 import errno
 import itertools
@@ -16,8 +21,14 @@ _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]+://|(?:https?|ftp|file):/|data:")
 def read_file(text: str, most: int) -> bytes:
     """Read an ordinary file whole; one that grows, shrinks or is rewritten meanwhile is an error.
 
+    text  the path as given; symbolic links are followed, web addresses refused
+    most  limit in bytes, compared before anything is read
+
     A file that is *replaced* meanwhile is no error: the open one keeps its old contents. A rewrite to the
     same length within one tick of the file system's clock (milliseconds) is beyond what can be seen.
+
+    Raises ImageNotFoundError if the path names no readable ordinary file, with the reason and near matches,
+    ImageTooLargeError above the limit, and ImageDamagedError if the file changed.
     """
     if _URL.match(text):
         raise ImageNotFoundError(
@@ -46,6 +57,7 @@ def read_file(text: str, most: int) -> bytes:
 
 
 def _require_ordinary(status: os.stat_result, text: str) -> None:
+    """Refuse folders, pipes, sockets and devices by name. Asked twice: for the path, and for what was then opened."""
     if stat.S_ISREG(status.st_mode):
         return
     kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
@@ -54,7 +66,10 @@ def _require_ordinary(status: os.stat_result, text: str) -> None:
 
 
 def _refuse_path(text: str, error: OSError | ValueError) -> NoReturn:
-    """Say in words why a path cannot be read."""
+    """Say in words why a path cannot be read.
+
+    The cause tells what to mend; the operating system's own text stands in only for what is not known here.
+    """
     if isinstance(error, ValueError):
         cause, fix = "is not a possible path (it holds a NUL or a character that no file name can have)", ""
     elif error.errno == errno.ENOENT and Path(text).is_symlink():
@@ -76,7 +91,11 @@ def _refuse_path(text: str, error: OSError | ValueError) -> NoReturn:
 
 
 def _missing(path: Path) -> tuple[str, str]:
-    """Find the first part of the path that does not exist, and what resembles it there."""
+    """Find the first part of the path that does not exist, and what resembles it there.
+
+    Gives the cause and the advice, empty if nothing does. A name that differs by case alone goes first: it
+    is what happens to lists made on another system. At most 10,000 names of a folder are looked at.
+    """
     while path.parent != path and not path.parent.exists():
         path = path.parent
     try:
@@ -89,7 +108,11 @@ def _missing(path: Path) -> tuple[str, str]:
 
 
 def writable(name: str) -> str:
-    """Replace the bytes of a file name that are no text, so that records can be written as UTF-8."""
+    """Replace the bytes of a file name that are no text, so that records can be written as UTF-8.
+
+    >>> writable("caf" + chr(0xDCE9) + ".jpg")
+    'caf?.jpg'
+    """
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -99,7 +122,7 @@ def shown(text: str) -> str:
 
 
 def refuse_bytes(text: str, size: int, most: int) -> NoReturn:
-    """Refuse a file, or the bytes of one, for its length."""
+    """Refuse a file, or the bytes of one, for its length. Always raises ImageTooLargeError."""
     raise ImageTooLargeError(
         f"The image {shown(text)} has {size:,} bytes; the limit is {most:,}.",
         "Make it smaller, or pass limits=ReadLimits(max_bytes=…) if you trust it.",

@@ -2,6 +2,13 @@
 
 A photograph may come from anybody, so nothing about it is trusted: the file is read once into memory within
 a limit, its header is checked before a pixel is decoded, and every failure of a decoder becomes one error.
+
+The order matters: `core.image_files` reads bytes, this file decides whether they are a picture that is
+read, and `core.upright` turns decoded pixels of any kind into upright RGB. What had to be changed on the
+way is noted, because a user who does not know of it would explain another picture than the one on the
+screen.
+
+Formats are few on purpose: each decoder is code that meets bytes from strangers.
 """
 
 import hashlib
@@ -61,9 +68,13 @@ _MOST_BYTES_TO_COUNT = 8 * 2**20
 class ReadLimits:
     """How much one photograph may cost.
 
-    max_bytes   of the file
-    max_pixels  of the decoded picture; the default stays below the size at which Pillow itself warns
-                (PIL.Image.MAX_IMAGE_PIXELS, never changed here, because it belongs to the whole process)
+    max_bytes   of the file; 64 MiB
+    max_pixels  of the decoded picture; 80 million. The default stays below the size at which Pillow itself
+                warns (PIL.Image.MAX_IMAGE_PIXELS, never changed here, because it belongs to the whole
+                process)
+
+    Several copies of a picture exist for a moment while it is turned upright: an RGB picture of 80 million
+    pixels takes about 1.2 gigabytes at the peak, and a quarter of that afterwards.
     """
 
     max_bytes: int = 64 * 2**20
@@ -77,9 +88,12 @@ DEFAULT_LIMITS = ReadLimits()
 class Photo:
     """One photograph as everything else sees it: upright, RGB, 8 bits, without metadata.
 
+    image   the picture; a copy of its own, which nobody else can change
     name    file name without folders, or "image" for a picture that never was a file
     digest  sha256 over size and pixels, so equal for a file and for the same pixels given as a PIL image
     notes   what reading changed or left out, as plain phrases
+
+    Two are equal if name, digest and notes are.
     """
 
     image: Image.Image = field(repr=False, compare=False)
@@ -89,16 +103,28 @@ class Photo:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Height and width in pixels, unlike `PIL.Image.size`."""
         return self.image.height, self.image.width
 
 
 def read_photo(source: str | Path | Image.Image | Photo, limits: ReadLimits = DEFAULT_LIMITS) -> Photo:
     """Read a photograph from a file or take over a PIL image; a Photo is given back as it is.
 
+    source  path, PIL image in any mode, or Photo. Of several frames the first is used, of a PIL image the
+            one it is at
+    limits  what is refused for its size, see `ReadLimits`
+
+    The EXIF orientation is applied, 16-bit and floating-point greys are scaled by their full range, and
+    transparent pixels are laid on white; `notes` says which of these happened. Colour profiles are not
+    applied.
+
     Raises ImageNotFoundError (no ordinary readable file), ImageFormatError (not a supported format or range
-    of values), ImageDamagedError (empty, cut short, changed while being read) or ImageTooLargeError (beyond
-    `limits`).
+    of values), ImageDamagedError (empty, cut short, changed while being read), ImageTooLargeError (beyond
+    `limits`) or InputError for what is neither path nor picture, such as an array.
+
+    >>> photo = read_photo(Image.new("L", (4, 3), 255))
+    >>> photo.size, photo.image.mode, photo.name
+    ((3, 4), 'RGB', 'image')
     """
     if isinstance(source, Photo):
         return source
@@ -118,7 +144,11 @@ def read_photo(source: str | Path | Image.Image | Photo, limits: ReadLimits = DE
 
 
 def decode_photo(data: bytes, name: str, limits: ReadLimits = DEFAULT_LIMITS) -> Photo:
-    """Decode the bytes of one image file, for instance of an upload; errors as for `read_photo`."""
+    """Decode the bytes of one image file, for instance of an upload; errors as for `read_photo`.
+
+    The format is told by the bytes. `name` appears in messages and in the record, where a path would be in
+    the way.
+    """
     if not data:
         raise ImageDamagedError(f"The image {shown(name)} is empty (0 bytes).", "Copy or download it again.")
     if len(data) > limits.max_bytes:
@@ -138,7 +168,11 @@ def decode_photo(data: bytes, name: str, limits: ReadLimits = DEFAULT_LIMITS) ->
 
 
 def _finish(image: Image.Image, name: str, limits: ReadLimits) -> Photo:
-    """Check the size that the header promises, then decode."""
+    """Check the size that the header promises, then decode.
+
+    The digest is over "RGB", height and width and then the pixels: the same bytes in another shape are
+    another picture.
+    """
     with _decoder_faults(name):
         _check_pixels(image, name, limits)
         rgb, notes = upright_rgb(image, shown(name))
@@ -149,6 +183,7 @@ def _finish(image: Image.Image, name: str, limits: ReadLimits) -> Photo:
 
 
 def _with_notes(photo: Photo, notes: list[str]) -> Photo:
+    """Put notes about frames before those about pixels."""
     return replace(photo, notes=(*notes, *photo.notes))
 
 
@@ -156,6 +191,7 @@ def _with_notes(photo: Photo, notes: list[str]) -> Photo:
 
 
 def _check_pixels(image: Image.Image, name: str, limits: ReadLimits) -> None:
+    """Refuse a size that a few bytes of header can promise, before memory is asked for it."""
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageTooLargeError(
@@ -170,7 +206,11 @@ def _check_pixels(image: Image.Image, name: str, limits: ReadLimits) -> None:
 
 
 def _refuse_format(data: bytes, name: str) -> NoReturn:
-    """Say what the bytes look like instead of an image that is read."""
+    """Say what the bytes look like instead of an image that is read.
+
+    Damage is told from a foreign format by how the file begins: the first means another copy, the second a
+    conversion. Only the first 2048 bytes are looked at. Raises ImageDamagedError or ImageFormatError.
+    """
     if _SUPPORTED_STARTS.match(data) and data[128:132] != b"DICM":
         raise ImageDamagedError(
             f"The image {shown(name)} begins like an image, but its header cannot be read.",
@@ -187,7 +227,10 @@ def _refuse_format(data: bytes, name: str) -> NoReturn:
 
 @contextmanager
 def _decoder_faults(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an error about the photograph; our own errors pass."""
+    """Turn whatever a decoder raises into an error about the photograph; our own errors pass.
+
+    Being too large is kept apart from being damaged, because the advice is the opposite.
+    """
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -222,6 +265,7 @@ def _first_frame(image: Image.Image, length: int) -> list[str]:
 
 
 def _count_frames(image: Image.Image, length: int) -> str:
+    """Count frames in words. TIFF pages are found one by one and a GIF is walked through, so both have an end."""
     if not isinstance(image, TiffImageFile):
         counted = image.format != "GIF" or length <= _MOST_BYTES_TO_COUNT
         return str(getattr(image, "n_frames", "many")) if counted else "many"

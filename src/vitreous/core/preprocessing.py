@@ -1,4 +1,9 @@
-"""Preprocessing: what a model expects of its input, as data."""
+"""Preprocessing: what a model expects of its input, as data.
+
+Libraries state it in their own ways, as transforms, configurations or not at all; `vit.families` reads them
+into this one type. Public images are in [0, 1]: normalisation happens inside an opened `Vit` and nowhere
+else.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,10 +22,14 @@ class Preprocessing:
     """Size, normalisation and resampling of a model's input.
 
     size           (height, width) in pixels
-    mean, std      per channel, for RGB values in [0, 1]
+    mean, std      per channel, for RGB values in [0, 1]; ImageNet's by default
     interpolation  how a photograph is resampled
-    crop_share     side of the evaluation crop as a share of the photograph's shorter side
+    crop_share     side of the evaluation crop as a share of the largest centred rectangle of the input's
+                   shape
     guessed        names of the fields that nobody stated, so that a warning can be written
+
+    Raises InputError for a size without a pixel, a deviation that is not positive, or a share outside (0,
+    1].
     """
 
     size: tuple[int, int] = (224, 224)
@@ -48,7 +57,10 @@ class Preprocessing:
             )
 
     def normalise(self, images: Images) -> Images:
-        """Turn RGB values in [0, 1] into what the model was trained on: (image - mean) / std per channel."""
+        """Turn RGB values in [0, 1] into what the model was trained on: (image - mean) / std per channel.
+
+        Takes and gives "b 3 H W" of one type on one device. The constants are rounded to that type first.
+        """
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
         return (images - mean) / std

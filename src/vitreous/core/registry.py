@@ -1,4 +1,8 @@
-"""Registry: things found by name, filled by a decorator in the file that defines each."""
+"""Registry: things found by name, filled by a decorator in the file that defines each.
+
+A new file is all that a new entry takes: no list elsewhere has to name it. Modules are imported on the
+first question, not with the package, so that the command line can start without them.
+"""
 
 import fnmatch
 import pkgutil
@@ -12,7 +16,12 @@ Entry = TypeVar("Entry")
 
 
 class Registry(Generic[Entry]):
-    """Entries of one kind by name. `package` is scanned on first use: each of its public modules registers itself."""
+    """Entries of one kind by name. `package` is scanned on first use: each of its public modules registers itself.
+
+    kind     what an entry is called in messages, for instance "method"
+    package  dotted name of the package whose modules are imported; those that begin with an underscore are
+             not
+    """
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
@@ -43,10 +52,15 @@ class Registry(Generic[Entry]):
         return iter(sorted(self._entries))
 
     def names(self, pattern: str = "*") -> list[str]:
-        """List the names that match a shell pattern such as '*grad*'."""
+        """List the names that match a shell pattern such as '*grad*', in alphabetical order."""
         return fnmatch.filter(self, pattern)
 
     def _scan(self) -> None:
+        """Import the public modules of the package, once.
+
+        Marked as done before it begins, so that a module which asks the registry while it is imported does
+        not start over.
+        """
         if self._scanned:
             return
         self._scanned = True

@@ -1,6 +1,11 @@
 """Names for the tensor shapes that travel between rooms.
 
-Letters: b images, l blocks, h heads, n tokens (prefix + gh * gw + suffix), d width, e width of one head, k outputs.
+Letters: b images, l blocks, h heads, n tokens (prefix + gh * gw + suffix), d width, e width of one head, k
+outputs, gh and gw rows and columns of patches, H and W height and width of the model input in pixels.
+
+They are annotations; the tests check them at run time: a letter that occurs twice in one signature has to
+mean the same number. Attention has queries in its rows and keys in its columns, so rows sum to 1. `Images`
+are RGB in [0, 1] unless a name says normalised.
 """
 
 from typing import TypeAlias

@@ -1,6 +1,8 @@
 """Target: the question asked of the model, resolved once before anything is explained.
 
-A target turns the logits of an image into one number, the score, whose cause is then looked for.
+A target turns the logits of an image into one number, the score, whose cause is then looked for. Resolving
+it once matters: were the largest output looked up again on every changed copy of an image, the question
+would change along with the image.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +17,11 @@ from vitreous.core.shapes import Indices, Logits, PerImage
 
 @dataclass(frozen=True)
 class Contrast:
-    """Why `a` rather than `b`: the difference of their logits. Each is an index or a class name."""
+    """Why `a` rather than `b`: the difference of their logits. Each is an index or a class name.
+
+    Often the better question where classes share most of their evidence, as two breeds of dog do: what
+    speaks for both cancels, and a signed map shows what speaks for either.
+    """
 
     a: int | str
     b: int | str
@@ -27,10 +33,17 @@ Target: TypeAlias = int | str | Contrast | None
 
 @dataclass(frozen=True)
 class ResolvedTarget:
-    """The targets of one batch: `plus[i]` is the output explained for image i, `minus[i]` the one subtracted (-1: none).
+    """The targets of one batch, ready to be computed from logits.
 
-    kind "embedding" explains the whole output vector, along the direction in which it differs from that of a blank image.
-    (Its length alone would not do: behind a LayerNorm it is constant, and the gradient of a constant is zero.)
+    kind         "logit" for classes and contrasts, "embedding" for the whole output
+    plus, minus  "b": `plus[i]` is the output explained for image i, `minus[i]` the one subtracted (-1:
+                 none). Both are -1 throughout for an embedding
+    names        each image's target in words, for the record
+    direction    "b k", of length 1 in each row, for an embedding; None otherwise
+
+    kind "embedding" explains the whole output vector, along the direction in which it differs from that of
+    a blank image. (Its length alone would not do: behind a LayerNorm it is constant, and the gradient of a
+    constant is zero.)
     """
 
     kind: Literal["logit", "embedding"]
@@ -40,7 +53,10 @@ class ResolvedTarget:
     direction: Logits | None = None
 
     def score(self, logits: Logits) -> PerImage:
-        """Reduce logits to the explained number of each image."""
+        """Reduce logits "b k" to the explained number of each image, "b".
+
+        Differentiable; the direction is a constant.
+        """
         if self.direction is not None:
             return (logits * self.direction).sum(1)
         plus, minus = self.plus.to(logits.device), self.minus.to(logits.device)
@@ -58,10 +74,20 @@ def resolve_target(
 ) -> ResolvedTarget:
     """Resolve one target for all images, or a list with one for each, against the logits of the unchanged images.
 
-    `blank` gives the outputs for a blank image, "1 k", which only the target "embedding" asks for.
+    target       None or "predicted" for each image's largest output, an index, a name, a Contrast,
+                 "embedding", or a list
+    logits       "b k", only read
+    labels       names of the k outputs, if there are any
+    has_classes  False forbids "predicted", since the largest number of an embedding means nothing
+    blank        gives the outputs for a blank image, "1 k", which only the target "embedding" asks for;
+                 zero if left out
 
-    Raises TargetError for an index outside the outputs, an unknown or ambiguous name, a list of the wrong length, or
-    "predicted" asked of a model that has no classes.
+    Raises TargetError for an index outside the outputs, an unknown or ambiguous name, a list of the wrong
+    length, "embedding" mixed with classes, or "predicted" asked of a model that has no classes.
+
+    >>> found = resolve_target(Contrast("cat", "dog"), torch.tensor([[3.0, 1.0]]), ("cat", "dog"))
+    >>> found.names, found.score(torch.tensor([[3.0, 1.0]]))
+    (('cat (0) minus dog (1)',), tensor([2.]))
     """
     images, outputs = logits.shape
     targets = list(target) if isinstance(target, Sequence) and not isinstance(target, str) else [target] * images
@@ -89,12 +115,36 @@ def resolve_target(
     return ResolvedTarget("logit", torch.tensor(plus), torch.tensor(minus), tuple(names))
 
 
+def check_targets(
+    targets: Sequence[Target], outputs: int, labels: tuple[str, ...] | None = None, has_classes: bool = True
+) -> None:
+    """Raise TargetError for a target that no image could have, before anything is computed.
+
+    Takes a list with one target for each image; the other arguments are as in `resolve_target`. What only
+    the outputs can tell is left to that function.
+    """
+    for target in targets:
+        if target != "embedding":
+            for part in (target.a, target.b) if isinstance(target, Contrast) else (target,):
+                _index(part, 0, outputs, labels, has_classes)
+
+
 def label_of(index: int, labels: tuple[str, ...] | None) -> str:
-    """Name an output: its label with the index, or the index alone."""
+    """Name an output: its label with the index, or the index alone.
+
+    The index is always there, because labels need not be unique: ImageNet has two classes called "crane".
+
+    >>> label_of(1, ("cat", "dog")), label_of(1, None)
+    ('dog (1)', 'output 1')
+    """
     return f"{labels[index]} ({index})" if labels is not None else f"output {index}"
 
 
 def _index(target: int | str | None, best: int, outputs: int, labels: tuple[str, ...] | None, has_classes: bool) -> int:
+    """Turn one part of a target into an index; None and "predicted" become `best`.
+
+    A bool is refused although Python counts it as an integer: True is no class.
+    """
     if target is None or target == "predicted":
         if not has_classes:
             raise TargetError(
@@ -115,7 +165,14 @@ def _index(target: int | str | None, best: int, outputs: int, labels: tuple[str,
 
 
 def find_label(name: str, labels: tuple[str, ...] | None) -> int:
-    """Find the class called `name`, in full or by one of its comma-separated synonyms, ignoring case."""
+    """Find the class called `name`, in full or by one of its comma-separated synonyms, ignoring case.
+
+    A full label wins over synonyms. Gives its index. Raises TargetError if the model has no names, or if
+    none or several match; the message lists near matches, or the candidates with their indices.
+
+    >>> find_label("Tabby Cat", ("goldfish", "tabby, tabby cat"))
+    1
+    """
     if labels is None:
         raise TargetError(
             f"target={name!r} is a name, and the model has no class names.",

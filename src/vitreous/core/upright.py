@@ -1,7 +1,9 @@
 """Decoded pixels of any mode and orientation, turned into upright 8-bit RGB without silent loss.
 
 Pillow's own conversions clip 16-bit greys to white, uncover colours that were transparent, and leave a few
-layouts of TIFF to the caller; here every mode is either converted by its full range or refused.
+layouts of TIFF to the caller; here every mode is either converted by its full range or refused. The range
+is that of the format, never that of the values that happen to occur: stretching would make a dark picture
+look like another one, to the model as well.
 """
 
 from typing import NoReturn
@@ -27,8 +29,11 @@ _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 258, 262
 def upright_rgb(image: Image.Image, label: str) -> tuple[Image.Image, list[str]]:
     """Decode, apply the EXIF orientation and convert any mode to RGB; also say what was changed.
 
-    `label` names the image in errors. Raises ImageFormatError for values whose range has no fixed meaning,
-    and whatever the decoder raises for damaged data.
+    image  an opened picture, decoded or not; it is decoded here
+    label  names the image in errors, quoted already
+
+    Gives an RGB picture and the changes as plain phrases. Raises ImageFormatError for values whose range
+    has no fixed meaning, and whatever the decoder raises for damaged data.
     """
     bits, white_is_zero = _sample_layout(image)
     # Pillow turns a TIFF upright while loading, then forgets the orientation; a PNG may state it at its end.
@@ -50,7 +55,11 @@ def upright_rgb(image: Image.Image, label: str) -> tuple[Image.Image, list[str]]
 
 
 def _sample_layout(image: Image.Image) -> tuple[int, bool]:
-    """Find how many bits a sample has in the file, and whether zero means white: Pillow applies neither."""
+    """Find how many bits a sample has in the file, and whether zero means white: Pillow applies neither.
+
+    Of a TIFF its tags tell; of other formats the mode and the decoder's arguments, which are gone after
+    decoding.
+    """
     if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))), image.tag_v2.get(_PHOTOMETRIC) == 0
     tiles = getattr(image, "tile", None) or [None]
@@ -60,7 +69,8 @@ def _sample_layout(image: Image.Image) -> tuple[int, bool]:
 def _orientation(image: Image.Image) -> int:
     """Read the EXIF orientation; 1 means upright or unstated, 0 EXIF data that cannot be read.
 
-    Not `ImageOps.exif_transpose`, which writes the EXIF data back and fails on the odd tags of some cameras.
+    Not `ImageOps.exif_transpose`, which writes the EXIF data back and fails on the odd tags of some
+    cameras.
     """
     try:
         value = image.getexif().get(_ORIENTATION, 1)
@@ -70,12 +80,17 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _orientation_notes(before: int, after: int) -> list[str]:
+    """Say which orientation was applied, by Pillow while it loaded a TIFF (`before`) or here (`after`)."""
     if 0 in {before, after}:
         return ["EXIF data that cannot be read was ignored"]
     return [f"EXIF orientation {max(before, after)} applied"] if max(before, after) > 1 else []
 
 
 def _grey_of_floats(image: Image.Image, label: str, white_is_zero: bool) -> Image.Image:
+    """Scale floating-point greys in [0, 1] to 8 bits, rounded to the nearest.
+
+    Other ranges are refused: their white is unknown.
+    """
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):  # written so that NaN is refused too
@@ -84,7 +99,12 @@ def _grey_of_floats(image: Image.Image, label: str, white_is_zero: bool) -> Imag
 
 
 def _grey_of_integers(image: Image.Image, label: str, bits: int, white_is_zero: bool, notes: list[str]) -> Image.Image:
-    """Scale whole numbers to 8 bits by their full range, never by the range that happens to occur."""
+    """Scale whole numbers to 8 bits by their full range, never by the range that happens to occur.
+
+    The full range is 12 bits where the file says so, and 16 bits otherwise. 32-bit values that fit into 8
+    bits are refused: they may mean either. A transparent grey becomes an alpha channel, while its value can
+    still be told exactly.
+    """
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if image.mode == "I" and (low < 0 or high > 65535):
@@ -103,6 +123,7 @@ def _grey_of_integers(image: Image.Image, label: str, bits: int, white_is_zero: 
 
 
 def _refuse_range(label: str, kind: str, low: float, high: float, rule: str) -> NoReturn:
+    """Refuse values whose meaning is not known, with the range that was found."""
     raise ImageFormatError(
         f"The image {label} has {kind} values from {low:g} to {high:g}. {rule}: nothing is stretched.",
         "Scale the values yourself and save them as 8-bit or 16-bit grey.",
@@ -110,7 +131,11 @@ def _refuse_range(label: str, kind: str, low: float, high: float, rule: str) -> 
 
 
 def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Convert to RGB, with whatever is transparent laid on white."""
+    """Convert to RGB, with whatever is transparent laid on white.
+
+    White is what most viewers show behind a picture, so the model sees what a person sees. Colours stored
+    under transparent pixels, which nobody has seen, do not come to light.
+    """
     key = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
         image = image.copy()  # the key is stated in the file's 16 bits, the pixels have 8 by now

@@ -1,4 +1,8 @@
-"""What a method declares about itself, and the registry of all methods."""
+"""What a method declares about itself, and the registry of all methods.
+
+The declarations are what everything else goes by: the catalogue prints them, `_explain` plans from them
+which blocks a pass keeps and whether it needs a graph, and the contract tests hold every method to them.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,10 +22,16 @@ Parameters: TypeAlias = Mapping[str, Any]
 class Method:
     """One explanation method: a function of a trace, and the facts the catalogue, the planner and the tests read.
 
-    level       "patch" gives (b, gh, gw), "pixel" gives (b, H, W)
-    gradient    whether it asks the trace for gradients
-    pixels      whether it needs the gradient at the input
-    only_block  the parameter that names the single block it reads; None if it reads them all
+    name, function  the function and its name, which is also that of its file
+    paper           "arXiv:…", or None for a method that comes from no paper
+    class_specific  whether another target can give another map
+    signed          whether the map can be negative; a function of the parameters if they decide
+    unit            what one unit of relevance means
+    cost            passes of the model: "1F1B" is one forward and one backward of a batch
+    level           "patch" gives (b, gh, gw), "pixel" gives (b, H, W)
+    gradient        whether it asks the trace for gradients
+    pixels          whether it needs the gradient at the input
+    only_block      the parameter that names the single block it reads; None if it reads them all
     """
 
     name: str
@@ -44,12 +54,16 @@ class Method:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The named parameters with their default values."""
+        """The named parameters with their default values, in the order of the signature, without the trace."""
         parameters = list(inspect.signature(self.function).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in parameters}
 
     def complete(self, given: Parameters) -> dict[str, Any]:
-        """Fill in the defaults. Raises InputError for a parameter that the method does not have."""
+        """Fill in the defaults.
+
+        Raises InputError for a parameter that the method does not have, naming near matches. Values are
+        left to the method itself.
+        """
         for name in given:
             if name not in self.defaults:
                 near = near_matches(name, self.defaults)
@@ -60,11 +74,15 @@ class Method:
         return {**self.defaults, **given}
 
     def is_signed(self, parameters: Parameters) -> bool:
-        """Whether the map can be negative with these parameters."""
+        """Whether the map can be negative with these parameters, which have to be complete."""
         return self.signed(parameters) if callable(self.signed) else self.signed
 
     def capture(self, vit: Vit, parameters: Parameters) -> Capture:
-        """The least that a pass must keep for this method."""
+        """The least that a pass must keep for this method.
+
+        Blocks before the only one it reads then run fused and without a graph, which saves most of the
+        memory for a late block. Raises InputError for a block outside the model.
+        """
         first = 0
         if self.only_block is not None and vit.blocks:
             first = block_index(parameters[self.only_block], len(vit.blocks))
@@ -79,7 +97,11 @@ class Method:
             )
 
     def why_not(self, vit: Vit) -> str:
-        """Say why the method does not apply to a model; empty if it does."""
+        """Say why the method does not apply to a model, as a clause; empty if it does.
+
+        Patch methods need plain attention over one set of tokens. Pixel methods apply to every model that
+        was opened.
+        """
         if self.level == "patch" and not vit.blocks:
             return "the model has no plain attention over one set of tokens"
         return ""
@@ -102,10 +124,15 @@ def method(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
-    `cost` counts passes of the model: "1F1B" is one forward and one backward, shared with the other methods of a trace.
+    `cost` counts passes of the model: "1F1B" is one forward and one backward, shared with the other methods
+    of a trace. The function itself is given back unchanged, and can be called with a trace of one's own:
+
+        with vit.trace(images) as trace:
+            relevance = rollout(trace, fusion="max")
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Add the function to the registry; its name has to be free."""
         name = function.__name__
         METHODS.add(
             name,
@@ -117,7 +144,11 @@ def method(
 
 
 def block_index(block: int, blocks: int) -> int:
-    """Turn a block number, negative from the end, into its index. Raises InputError outside the model."""
+    """Turn a block number, negative from the end, into its index. Raises InputError outside the model.
+
+    >>> block_index(-1, blocks=12)
+    11
+    """
     if not -blocks <= block < blocks:
         raise InputError(
             f"block={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks})."
@@ -126,7 +157,10 @@ def block_index(block: int, blocks: int) -> int:
 
 
 def captured(trace: Trace, block: int) -> int:
-    """Where a block is in the trace's sequences, which start at its first captured block."""
+    """Where a block is in the trace's sequences, which start at its first captured block.
+
+    Raises InputError for a block outside the model, or before the first that the trace captured.
+    """
     index = block_index(block, len(trace.vit.blocks)) - trace.first
     if index < 0:
         raise InputError(f"block={block} was not captured.", f"The trace starts at block {trace.first}.")

@@ -18,14 +18,16 @@ from vitreous.vit.trace import Trace
 def agcam(trace: Trace, detach: bool = True) -> PatchMap:
     """Sum the positive gradient of the class token's attention times the sigmoid of its scores over heads and blocks.
 
-    The sigmoid of the scores before the softmax takes the place of the probabilities, whose peaks it evens out. No product
-    over blocks: each contributes by itself.
+    The sigmoid of the scores before the softmax takes the place of the probabilities, whose peaks it evens
+    out. No product over blocks: each contributes by itself.
 
-    detach  True is the published behaviour: the official code cuts the input of every attention module off, so the gradient
-            travels by the residual stream and the MLPs alone. False takes the ordinary gradient, which gives another map
+    detach  True is the published behaviour: the official code cuts the input of every attention module off,
+            so the gradient travels by the residual stream and the MLPs alone. False takes the ordinary
+            gradient, which gives another map
 
-    Ignores values and everything that other tokens do. In models without a class token the rows are averaged as the head reads
-    them, which the paper does not treat.
+    Gives a sum, so values grow with the number of heads and blocks. Ignores values and everything that
+    other tokens do. In models without a class token the rows are averaged as the head reads them, which the
+    paper does not treat.
     """
     rows = trace.readout.rows
     gradients = trace.attention_grad_cut if detach else trace.attention_grad

@@ -17,9 +17,14 @@ from vitreous.vit.trace import Trace
 def attention_gradcam(trace: Trace, block: int = -1, relu: bool = True) -> PatchMap:
     """Weigh each head's class-token row by the mean gradient of that row over the patches, and average the heads.
 
-    Grad-CAM with attention heads as channels, as its authors' comparison defines it (section 4). With `relu` the map can be
-    zero everywhere: it is then flagged as uninformative. Ignores all blocks but one. In models without a class token the
-    rows are averaged as the head reads them.
+    Grad-CAM with attention heads as channels, as its authors' comparison defines it (section 4).
+
+    block  the block that is read, counted from 0, or from the end if negative
+    relu   keep positive evidence alone, as published; False gives the signed average before it
+
+    With `relu` the map can be zero everywhere: it is then flagged as uninformative. Ignores all blocks but
+    `block`. In models without a class token the rows are averaged as the head reads them. Raises InputError
+    for a block outside the model.
     """
     index = captured(trace, block)
     attention = trace.patches(read_rows(trace, trace.attention[index]))

@@ -16,8 +16,11 @@ from vitreous.vit.trace import Trace
 def generic_attention(trace: Trace) -> PatchMap:
     """Start from the identity and add, block by block, the positive part of gradient times attention applied to it.
 
-    Equations 5 and 6 for self-attention: R <- R + E_h[(dA * A)+] R. Ignores values and MLPs, except through the gradient.
-    Deviation: none; models without a class token, which the paper does not treat, start from the rows that the head reads.
+    Equations 5 and 6 for self-attention: R <- R + E_h[(dA * A)+] R, where E_h is the mean over heads. Only
+    the row of R that the prediction reads is computed.
+
+    Ignores values and MLPs, except through the gradient. Deviation: none; models without a class token,
+    which the paper does not treat, start from the rows that the head reads.
     """
     mixing = [
         (gradient * attention).clamp(min=0).mean(1)

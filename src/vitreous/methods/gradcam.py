@@ -16,13 +16,16 @@ from vitreous.vit.trace import Trace
 def gradcam(trace: Trace, block: int = -1, relu: bool = True) -> PatchMap:
     """Weigh the features of the patch tokens by their spatially averaged gradient and add them up (eq. 1 and 2).
 
-    The features are those that enter the attention of `block`, behind its first norm. Later features would not do: after the
-    last attention a class token's logit no longer depends on patch tokens, and their gradient is exactly zero.
+    The features are those that enter the attention of `block`, behind its first norm. Later features would
+    not do: after the last attention a class token's logit no longer depends on patch tokens, and their
+    gradient is exactly zero.
 
-    relu  keep positive evidence alone, as the paper does; False gives the signed sum before it
+    block  the block that is read, counted from 0, or from the end if negative
+    relu   keep positive evidence alone, as the paper does; False gives the signed sum before it
 
-    Deviation: the paper is about convolutional layers; patch tokens on their grid take the place of the feature map, and
-    class, distillation and register tokens are left out.
+    Deviation: the paper is about convolutional layers; patch tokens on their grid take the place of the
+    feature map, and class, distillation and register tokens are left out. Raises InputError for a block
+    outside the model, and MethodNotApplicableError where the input of the attention cannot be seen.
     """
     index = captured(trace, block)
     features = trace.patches(trace.attention_inputs[index].transpose(1, 2))

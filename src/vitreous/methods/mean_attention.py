@@ -12,8 +12,8 @@ from vitreous.vit.trace import Trace
 def mean_attention(trace: Trace) -> PatchMap:
     """Average the row that the prediction reads over the heads of every block: a cheap baseline.
 
-    Ignores values, MLPs, the order of the blocks and the target. In models without a class token the rows are averaged as
-    the head reads them.
+    Ignores values, MLPs, the order of the blocks and the target. In models without a class token the rows
+    are averaged as the head reads them.
     """
     rows = [read_rows(trace, attention.mean(1)) for attention in trace.attention]
     return trace.to_grid(torch.stack(rows).mean(0))

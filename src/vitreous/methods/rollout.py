@@ -24,13 +24,15 @@ def rollout(
 ) -> PatchMap:
     """Multiply head-fused attention through the blocks, with `residual` of the identity for the skip connection.
 
-    Section 3 of the paper: rows of (1 - residual) A + residual I are normalised to 1, and R = A_L … A_1. Ignores values,
-    MLPs and the target: two classes give the same map.
+    Section 3 of the paper: rows of (1 - residual) A + residual I are normalised to 1, and R = A_L … A_1.
+    Ignores values, MLPs and the target: two classes give the same map. Models without a class token start
+    from the rows that the head reads.
 
-    fusion    how heads become one matrix; the paper averages
-    discard   share of each image's smallest entries set to zero before normalising, between 0 and 1. Not in the paper;
-              after a public implementation (jacobgil/vit-explain), done right: per image, rows sum to 1 afterwards, and
-              rows and columns of class, distillation and register tokens are kept
+    fusion    how heads become one matrix: "mean", as in the paper, "max" or "min"
+    discard   share of each image's matrix that is set to zero before normalising, smallest entries first, 0
+              <= discard < 1. Not in the paper; after a public implementation (jacobgil/vit-explain), done
+              right: per image, rows sum to 1 afterwards, and rows and columns of class, distillation and
+              register tokens are kept
     residual  share of the skip connection, between 0 and 1
 
     Raises InputError for values outside these ranges.
@@ -49,6 +51,10 @@ def rollout(
 
 
 def _fuse(attention: Attention, fusion: str) -> torch.Tensor:
+    """Make one matrix "b n n" of the heads' "b h n n".
+
+    Only the mean keeps rows that sum to 1; `rollout` normalises afterwards.
+    """
     fused = {
         "mean": lambda: attention.mean(1),
         "max": lambda: attention.amax(1),
@@ -60,7 +66,11 @@ def _fuse(attention: Attention, fusion: str) -> torch.Tensor:
 
 
 def _drop_smallest(trace: Trace, fused: torch.Tensor, discard: float) -> torch.Tensor:
-    """Set the smallest entries between patches to zero: the lowest `discard` of each image's matrix."""
+    """Set the smallest entries between patches to zero: the lowest `discard` of each image's matrix.
+
+    The share is of all n * n entries, as in that implementation, but only those between patches are
+    candidates. Of equal entries the first in row-major order goes first, on every device.
+    """
     if discard == 0:
         return fused
     images, tokens, _ = fused.shape

@@ -18,10 +18,15 @@ from vitreous.vit.trace import Trace
     pixels=True,
 )
 def saliency(trace: Trace, channels: Literal["max", "sum"] = "max") -> PixelMap:
-    """Take the absolute gradient of the score at every pixel of the normalised input, reduced over the colour channels.
+    """Take the absolute gradient of the score at each pixel of the normalised input, reduced over colour channels.
 
-    Section 3 of the paper takes the largest channel; "sum" adds them. Ignores everything but the local slope, and is noisy on
-    ViTs. Deviation: none.
+    channels  "max" takes the largest of the three, as section 3 of the paper does; "sum" adds them
+
+    Gives "b H W" of the model input, not of the photograph. Normalisation divides by the deviation of each
+    channel, so the unit is not that of [0, 1] values.
+
+    Ignores everything but the local slope, and is noisy on ViTs. Needs no attention, so it applies to any
+    differentiable model. Deviation: none. Raises InputError for another reduction.
     """
     gradient = trace.input_grad.abs()
     if channels == "max":

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitreous.core.errors import ModelModeError, UnsupportedModelError
+from vitreous.vit.ambient import exact
 
 ScoreRows: TypeAlias = Callable[[slice], Tensor]
 """Gives the pre-softmax scores of some query tokens, "b h rows n", computed when asked for."""
@@ -20,20 +21,33 @@ ScoreRows: TypeAlias = Callable[[slice], Tensor]
 
 @dataclass(frozen=True)
 class Operands:
-    """One attention call, before the softmax: enough to compute scores, probabilities and output."""
+    """One attention call, before the softmax: enough to compute scores, probabilities and output.
+
+    `dtype` is what the model computes in; the tensors here are float32 where that is a half-precision type.
+    """
 
     query: Tensor
     key: Tensor
     value: Tensor
     bias: Tensor | None
     scale: float
+    dtype: torch.dtype
 
     def scores(self, rows: slice = slice(None)) -> Tensor:
         """Pre-softmax scores of the query tokens `rows`: scaled products with all keys, plus the bias or mask if any."""
-        scores = (self.query[..., rows, :] * self.scale) @ self.key.transpose(-2, -1)
+        with exact(self.query.device):
+            scores = (self.query[..., rows, :] * self.scale) @ self.key.transpose(-2, -1)
         if self.bias is None:
             return scores
         return scores + (self.bias if self.bias.shape[-2] == 1 else self.bias[..., rows, :])
+
+    def attend(self) -> Tensor:
+        """Probabilities of all query tokens. A token that may attend to none gets zeros, as in PyTorch's operators."""
+        scores = self.scores()
+        if self.bias is None or not bool((nothing := (self.bias == float("-inf")).all(-1, keepdim=True)).any()):
+            return scores.softmax(-1)
+        # Masked before the softmax too: the gradient of a NaN is NaN, even where it is thrown away.
+        return scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
 
 
 def sdpa_operands(
@@ -48,6 +62,9 @@ def sdpa_operands(
 ) -> Operands:
     """Read the arguments of `F.scaled_dot_product_attention`, whose signature this has."""
     refuse_dropout(dropout_p)
+    if torch.is_autocast_enabled(query.device.type):  # the model's own autocast: the operator would compute in its type
+        lower = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(lower), key.to(lower), value.to(lower)
     if query.dim() == 3:
         query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
         attn_mask = attn_mask.unsqueeze(1) if attn_mask is not None and attn_mask.dim() == 3 else attn_mask
@@ -59,13 +76,14 @@ def sdpa_operands(
     if enable_gqa and key.shape[1] != query.shape[1]:
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
-    if query.dtype in {torch.float16, torch.bfloat16}:
+    dtype = query.dtype
+    if dtype in {torch.float16, torch.bfloat16}:
         query, key, value = query.float(), key.float(), value.float()
     bias = additive_mask(attn_mask, query.dtype)
     if is_causal:
         causal = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
         bias = additive_mask(causal, query.dtype)
-    return Operands(query, key, value, bias, query.shape[-1] ** -0.5 if scale is None else scale)
+    return Operands(query, key, value, bias, query.shape[-1] ** -0.5 if scale is None else scale, dtype)
 
 
 def refuse_dropout(probability: float) -> None:

@@ -1,14 +1,16 @@
 """Body: where things are in a model, as far as a pass through it needs to know."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from vitreous.core.errors import ModelModeError, ModelOutputError
 from vitreous.core.shapes import Logits
+from vitreous.vit.ambient import exact, uncompiled
 from vitreous.vit.watch import Anchor
 
 Call = Callable[[nn.Module, Tensor], Any]
@@ -24,6 +26,7 @@ class Body:
     """A model, its blocks, and the places where the token stream enters each block and leaves the last one.
 
     gradient_rows  tokens (start, stop) that alone carry gradient behind the last attention; None if all may
+    eager          whether the compiler must be switched off, because it would compile the watching as well
     """
 
     model: nn.Module
@@ -31,11 +34,13 @@ class Body:
     blocks: tuple[nn.Module, ...]
     anchors: tuple[Anchor, ...]
     gradient_rows: tuple[int, int] | None = None
+    eager: bool = False
 
     def forward(self, inputs: Tensor) -> Logits:
         """Run the model on normalised inputs and give one row of scores per image, in float32 at least."""
         refuse_random(self.model)
-        logits = pick_logits(self.call(self.model, inputs))
+        with exact(inputs.device), uncompiled() if self.eager else nullcontext():
+            logits = pick_logits(self.call(self.model, inputs))
         return logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
 
 
@@ -64,18 +69,23 @@ def pick_logits(output: Any) -> Logits:
     """
     fix = "Pass call=lambda model, images: … to open_vit, returning one row of scores for each image."
     if isinstance(output, Tensor):
-        if output.dim() == 2:
+        if _is_scores(output):
             return output
         raise ModelOutputError(
-            f"The model returns a tensor of shape {tuple(output.shape)}, expected (images, classes).", fix
+            f"The model returns {output.dtype} of shape {tuple(output.shape)}, expected floats (images, classes).",
+            fix,
         )
     fields = dict(output.items()) if hasattr(output, "items") else {}
     for name in ("logits", "image_embeds", "pooler_output"):
         if isinstance(fields.get(name), Tensor):
             return pick_logits(fields[name])
     parts = list(fields.values()) or (list(output) if isinstance(output, tuple | list) else [])
-    rows = [part for part in parts if isinstance(part, Tensor) and part.dim() == 2]
+    rows = [part for part in parts if _is_scores(part)]
     if len(rows) == 1:
         return rows[0]
     found = ", ".join(str(name) for name in fields) or type(output).__name__
     raise ModelOutputError(f"The model returns {found}, with {len(rows)} candidates for scores.", fix)
+
+
+def _is_scores(part: Any) -> TypeGuard[Tensor]:
+    return isinstance(part, Tensor) and part.dim() == 2 and part.is_floating_point()

@@ -6,6 +6,7 @@ of the last block the logits depend on.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,18 @@ from vitreous.core.errors import UnsupportedModelError
 from vitreous.vit.body import Body
 from vitreous.vit.passes import first_tokens, own_leaf, read_out
 from vitreous.vit.readout import Readout
+from vitreous.vit.reasons import (
+    STILL_APPLIES,
+    refuse_other_axes,
+    refuse_silent,
+    refuse_unblocked,
+    refuse_unplain,
+)
 from vitreous.vit.scout import SeenAttention, SeenModule, Sighting
 from vitreous.vit.watch import Anchor
 
-STILL_APPLIES = "Methods that need only gradients at the pixels still apply: open it with require_attention=False and use 'saliency'."
+_STEPS = (0, 1, 2, 4, 8, 16, 32)
+"""How far inwards a pixel is moved: a patch wider than the edge that the model ignores is met by one of them."""
 
 
 @dataclass(frozen=True)
@@ -36,61 +45,15 @@ def find_blocks(model: nn.Module, sighting: Sighting) -> tuple[tuple[nn.Module, 
     Raises UnsupportedModelError with the reason if the model is not a plain Vision Transformer.
     """
     square = [seen for seen in sighting.attention if seen.square]
-    _refuse_unplain(model, sighting, square)
+    refuse_unplain(model, sighting, square)
     for module in model.modules():  # outermost first, so that ties go to the outermost
         parts = _attending_parts(module, square)
-        if parts is not None:
-            anchors = _anchors(parts, sighting)
-            if anchors is not None:
-                _refuse_other_axes(model, parts[0], square[0], sighting)
-                return parts, anchors
-    raise UnsupportedModelError(
-        f"Check 'one attention call per block' failed: {type(model).__name__} makes {len(square)} attention calls, and no "
-        "list of modules makes exactly one in each (hierarchical stages, shared or branching blocks).",
-        STILL_APPLIES,
-    )
-
-
-def _refuse_unplain(model: nn.Module, sighting: Sighting, square: list[SeenAttention]) -> None:
-    kind = type(model).__name__
-    if not square:
-        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
-        reason = (
-            "it is scripted, and scripted code cannot be observed: open the Python model it was made from"
-            if scripted
-            else "it is convolutional, or computes attention in a way that is not recognised (linear, flex, custom kernel)"
-        )
-        raise UnsupportedModelError(
-            f"Check 'attention captured' failed: {kind} showed no attention call; {reason}.", STILL_APPLIES
-        )
-    windowed = [seen for seen in square if seen.shape[0] != sighting.images]
-    if windowed:
-        raise UnsupportedModelError(
-            f"Check 'attention over all tokens' failed: {kind} attends within windows "
-            f"({windowed[0].shape[0]} windows of {windowed[0].shape[-1]} tokens for {sighting.images} images), so there is "
-            "no class token row and no rollout.",
-            STILL_APPLIES,
-        )
-    lengths = sorted({seen.shape[-1] for seen in square})
-    if len(lengths) > 1:
-        raise UnsupportedModelError(
-            f"Check 'one set of tokens' failed: {kind} attends over {lengths} tokens in different blocks "
-            "(pooling, merging or pruning of tokens).",
-            STILL_APPLIES,
-        )
-
-
-def _refuse_other_axes(model: nn.Module, block: nn.Module, seen: SeenAttention, sighting: Sighting) -> None:
-    """Refuse attention over something else than tokens, for instance over channels."""
-    streams = {
-        call.entering for call in sighting.modules if call.module is block and call.entering is not None
-    }
-    if streams and all(seen.shape[-1] not in stream[:2] for stream in streams):
-        raise UnsupportedModelError(
-            f"Check 'attention over all tokens' failed: {type(model).__name__} attends over {seen.shape[-1]} positions, and its "
-            f"token stream is {next(iter(streams))} (attention over channels or merged tokens).",
-            STILL_APPLIES,
-        )
+        anchors = _anchors(parts, sighting) if parts is not None else None
+        if parts is not None and anchors is not None:
+            refuse_other_axes(model, square[0].shape[-1], _tokens(anchors[0], sighting))
+            refuse_silent(model, sighting, square)
+            return parts, anchors
+    refuse_unblocked(model, square)
 
 
 def _attending_parts(module: nn.Module, square: list[SeenAttention]) -> tuple[nn.Module, ...] | None:
@@ -135,6 +98,12 @@ def _exit(part: nn.Module, sighting: Sighting) -> Anchor | None:
     return None
 
 
+def _tokens(entry: Anchor, sighting: Sighting) -> int:
+    """How many tokens enter the first block."""
+    shape = next(seen.entering for seen in sighting.modules if seen.module is entry.module and seen.entering)
+    return shape[1 - entry.batch_axis]
+
+
 def _batch_axis(shape: tuple[int, ...], sighting: Sighting) -> int:
     return 1 if shape[0] != sighting.images and shape[1] == sighting.images else 0
 
@@ -169,13 +138,12 @@ def _changed_token(body: Body, size: tuple[int, int], corner: tuple[int, int], l
     """Give the token that reacts to one pixel. Where the model ignores the edge, the pixel moves inwards."""
     generator = torch.Generator().manual_seed(0)
     base = torch.rand(1, 3, *size, generator=generator)
-    inwards = [1 if side == 0 else -1 for side in corner]
-    for step in (0, 1, 2, 4, 8, 16, 24, 32):
-        row, column = corner[0] + inwards[0] * step, corner[1] + inwards[1] * step
-        if not (0 <= row < size[0] and 0 <= column < size[1]):
-            break
+    ways = [range(side, length) if side == 0 else range(side, -1, -1) for side, length in zip(corner, size, strict=True)]
+    for down, across in sorted(product(_STEPS, _STEPS), key=sum):
+        if down >= size[0] or across >= size[1]:
+            continue
         changed = base.clone()
-        changed[..., row, column] += 8.0
+        changed[..., ways[0][down], ways[1][across]] += 8.0
         stream = first_tokens(body, torch.cat([base, changed]).to(like)).float()
         difference = (stream[1] - stream[0]).abs().amax(-1)
         if float(difference.max()) > 1e-4:
@@ -186,10 +154,11 @@ def _changed_token(body: Body, size: tuple[int, int], corner: tuple[int, int], l
 
 
 def _patch_side(pixels: int, patches: int, stride: int | None) -> int:
-    if pixels % patches == 0:
-        return pixels // patches
+    # A patch convolution leaves out what does not fill a patch; a stem's first convolution has a smaller stride.
     if stride is not None and patches in {pixels // stride, -(-pixels // stride)}:
         return stride
+    if pixels % patches == 0:
+        return pixels // patches
     raise UnsupportedModelError(
         f"Check 'token layout' failed: {patches} patches do not divide {pixels} pixels, and no patch convolution was seen.",
         "Use an image size that is a multiple of the patch size.",
@@ -206,11 +175,13 @@ def find_readout(
     patches = slice(layout.prefix, layout.prefix + layout.grid[0] * layout.grid[1])
     if not logits.requires_grad:
         raise UnsupportedModelError(
-            "Check 'readout' failed: the logits do not depend on the last block's tokens by a differentiable path.",
-            "Open the model before it is quantised or scripted.",
+            "Check 'readout' failed: the logits do not depend on the last block's tokens by a differentiable path "
+            "(detach(), a quantised or scripted head, class numbers instead of scores).",
+            "Pass call=… that returns scores with their graph, or open the model before it is quantised or scripted.",
         )
-    mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits)
-    (gradient,) = torch.autograd.grad((logits * mixture).sum(), tokens)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits)
+        (gradient,) = torch.autograd.grad((logits * mixture).sum(), tokens)
     strength = gradient.float().norm(dim=-1).mean(0).cpu()
     if not float(strength.max()) > 0:
         raise UnsupportedModelError(

@@ -1,10 +1,11 @@
 """Model hubs: files fetched at a known revision, and their many ways to fail, each as one sentence and the fix.
 
 Fetching is kept apart from building, so that an error here is always the hub's, and so that the files can be read
-without running code. A repository is asked for once, without retries: a hub out of reach is told within seconds.
+without running code. A repository is asked for once and with a time limit: a hub out of reach is told within seconds.
 """
 
 import errno
+import fnmatch
 import hashlib
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ import torch
 from vitreous.core.errors import HubError, MissingExtraError, VitreousError
 
 TIMEOUT = 10.0
-"""Seconds to wait for a server that does not answer; the hub library's own limit is the same."""
+"""Seconds to wait for a server that does not answer."""
 
 _CACHED = "Connect to the network once so that it is cached, or use what is on this machine:"
 OWN_FILES = f"{_CACHED} weights=FILE (--weights FILE), or a checkpoint folder instead of a name."
@@ -58,27 +59,86 @@ def explained_hub_errors(wanted: str, instead: str = OWN_FILES) -> Iterator[None
 def fetch_snapshot(name: str, files: Sequence[str], wanted: str, instead: str = OWN_FILES) -> Path:
     """Fetch those of `files` (patterns) that `REPOSITORY[@REVISION]` has, and give their folder, named by its commit.
 
-    Without a connection the folder comes from the cache, where files may be absent: the caller looks. Raises HubError.
+    Without a connection they come from the cache. Raises HubError, also if the repository has none of them.
     """
-    try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415  (named in the error below if absent)
-    except ImportError as problem:
-        raise MissingExtraError.of("huggingface_hub", "hf", f"Fetching {wanted}") from problem
-    repository, _, revision = name.partition("@")
     with explained_hub_errors(wanted, instead):
-        # One call that asks for the commit first: fetching file by file would retry each of them for 23 seconds.
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(files)))
+        found = _look_up(name)
+        chosen = [each for each in found.names if any(fnmatch.fnmatchcase(each, pattern) for pattern in files)]
+        paths = [found.get(each) for each in chosen]
+    if not paths:
+        raise _none_of(name, files, wanted, instead)
+    return paths[0].parent
 
 
 def fetch_file(name: str, candidates: Sequence[str], wanted: str) -> Path:
     """Fetch the first of `candidates` that `REPOSITORY[@REVISION]` has. Raises HubError if it has none of them."""
-    for candidate in candidates:
-        path = fetch_snapshot(name, [candidate], wanted) / candidate
-        if path.is_file():
-            return path
-    raise HubError(
-        f"{wanted} could not be fetched: {name} has none of {', '.join(candidates)}, or the copy in the cache is incomplete.",
-        f"Check that it holds a model. {OWN_FILES}",
+    with explained_hub_errors(wanted):
+        found = _look_up(name)
+        chosen = next((each for each in candidates if each in found.names), None)
+        if chosen is not None:
+            return found.get(chosen)
+    raise _none_of(name, candidates, wanted, OWN_FILES)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A repository at one commit: in the cache alone (`folder`), or at the hub."""
+
+    repository: str
+    revision: str
+    commit: str
+    names: tuple[str, ...]
+    folder: Path | None
+
+    def get(self, name: str) -> Path:
+        """Give the path of a file, fetching it if need be, and let the cache remember which commit the revision was."""
+        if self.folder is not None:
+            return self.folder / name
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415  (present: `_look_up` imported it)
+
+        path = Path(hf_hub_download(self.repository, name, revision=self.commit, etag_timeout=TIMEOUT))
+        reference = path.parents[2] / "refs" / self.revision
+        if self.revision != self.commit:
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            reference.write_text(self.commit, encoding="utf-8")
+        return path
+
+
+def _look_up(name: str) -> _Found:
+    """Ask the hub for the commit and the files of `REPOSITORY[@REVISION]`; look into the cache if it does not answer.
+
+    Asked here rather than left to the library, whose own question has no time limit, and whose download of a single
+    file tries for 23 seconds to reach a hub that is not there.
+    """
+    try:
+        from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415  (named in the error below if absent)
+    except ImportError as problem:
+        raise MissingExtraError.of("huggingface_hub", "hf", f"Fetching {name}") from problem
+    repository, _, revision = name.partition("@")
+    revision = revision or "main"
+    try:
+        answer = HfApi().model_info(repository, revision=revision, timeout=TIMEOUT)
+    except Exception as problem:
+        # The hub knows better than the cache whether a revision exists; in all other cases what is cached will do.
+        if {"RevisionNotFoundError", "HFValidationError"} & _seen(problem).kinds:
+            raise
+        try:
+            folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        except FileNotFoundError as absent:
+            # Incomplete counts as found: what is missing may be what nobody asks for.
+            if not hasattr(absent, "snapshot_path"):
+                raise problem from None
+            folder = Path(absent.snapshot_path)
+        names = tuple(path.name for path in folder.iterdir() if path.is_file())
+        return _Found(repository, revision, folder.name, names, folder)
+    names = tuple(str(file.rfilename) for file in answer.siblings or ())
+    return _Found(repository, revision, str(answer.sha), names, None)
+
+
+def _none_of(name: str, files: Sequence[str], wanted: str, instead: str) -> HubError:
+    return HubError(
+        f"{wanted} could not be fetched: {name} has none of {', '.join(files)}, or the cached copy is incomplete.",
+        f"Check that it holds a Vision Transformer. {instead}",
     )
 
 
@@ -158,8 +218,16 @@ def _explain(seen: _Seen, instead: str) -> tuple[str, str]:
 
 def _disk(seen: _Seen, _instead: str) -> tuple[str, str] | None:
     if errno.ENOSPC in seen.numbers or errno.EDQUOT in seen.numbers or "No space left" in seen.text:
-        return "the disk of the cache folder is full.", "Free space, or point HF_HOME (TORCH_HOME) to another disk."
-    refused = {errno.EROFS, errno.EACCES, errno.EPERM} & seen.numbers or "PermissionError" in seen.kinds
+        return (
+            "the disk of the cache folder is full.",
+            "Free space, or point HF_HOME (TORCH_HOME) to another disk.",
+        )
+    refused = {
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOTDIR,
+    } & seen.numbers or "PermissionError" in seen.kinds
     if refused and not {"ConnectError", "URLError"} & seen.kinds:
         return "the cache folder cannot be written.", _WRITABLE
     if "Consistency check failed" in seen.text or {"IncompleteRead", "ContentTooShortError"} & seen.kinds:
@@ -175,15 +243,34 @@ def _answer(seen: _Seen, instead: str) -> tuple[str, str] | None:
         ("DisabledRepoError", "the hub has switched this repository off.", "Choose another model."),
         ("RevisionNotFoundError", "that revision does not exist.", "Check the part after '@'."),
         ("RepositoryNotFoundError", "no repository of that name exists, or it is private.", _LOGIN),
-        ("HFValidationError", "that is no name of a repository.", "Write ORGANISATION/NAME, optionally @REVISION."),
-        ("IncompleteSnapshotError", "the copy in the cache is incomplete, and the hub cannot be reached.", instead),
-        ("OfflineModeIsEnabled", "HF_HUB_OFFLINE is set, and it is not in the cache.", f"Unset it. {instead}"),
-        ("RemoteEntryNotFoundError", "the repository lacks a file.", "Check that it holds a Vision Transformer."),
+        (
+            "HFValidationError",
+            "that is no name of a repository.",
+            "Write ORGANISATION/NAME, optionally @REVISION.",
+        ),
+        (
+            "IncompleteSnapshotError",
+            "the copy in the cache is incomplete, and the hub cannot be reached.",
+            instead,
+        ),
+        (
+            "OfflineModeIsEnabled",
+            "HF_HUB_OFFLINE is set, and it is not in the cache.",
+            f"Unset it. {instead}",
+        ),
+        (
+            "RemoteEntryNotFoundError",
+            "the repository lacks a file.",
+            "Check that it holds a Vision Transformer.",
+        ),
     ):
         if kind in seen.kinds:
             return sentence, fix
     if seen.status == 429:
-        return "the hub asks to slow down (status 429).", "Wait a few minutes, or log in with `hf auth login`."
+        return (
+            "the hub asks to slow down (status 429).",
+            "Wait a few minutes, or log in with `hf auth login`.",
+        )
     if seen.status in {401, 403}:
         return f"the hub refuses access (status {seen.status}).", _LOGIN
     if seen.status == 404:

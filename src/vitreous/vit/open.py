@@ -1,6 +1,8 @@
 """open_vit: from a name, a folder or any module to a Vit that passed its self-check."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -8,11 +10,12 @@ import torch
 from torch import nn
 
 from vitreous.core.digest import weights_digest
-from vitreous.core.errors import InputError, UnknownNameError, UnsupportedModelError, near_matches
+from vitreous.core.errors import InputError, UnknownNameError, UnsupportedModelError, VitreousError, near_matches
 from vitreous.core.preprocessing import Preprocessing
 from vitreous.vit.body import Body, Call, refuse_random
 from vitreous.vit.discover import Layout, find_blocks, find_layout, find_readout
 from vitreous.vit.families import Built, Request
+from vitreous.vit.reasons import STILL_APPLIES
 from vitreous.vit.scout import Sighting, scout
 from vitreous.vit.selfcheck import check_tapped
 from vitreous.vit.vit import Vit
@@ -79,7 +82,7 @@ def open_vit(
     except UnsupportedModelError:
         if require_attention:
             raise
-    return _open_opaque(net, body_call, wanted, common)
+    return _open_opaque(Body(net, body_call, (), (), eager=sighting.eager), wanted, common)
 
 
 def _open_plain(
@@ -87,16 +90,17 @@ def _open_plain(
 ) -> Vit:
     """Open a model with plain attention: discover, check, and only then believe."""
     blocks, anchors = find_blocks(net, sighting)
-    body = Body(net, call, blocks, anchors)
+    body = Body(net, call, blocks, anchors, eager=sighting.eager)
     shape = next(seen.shape for seen in sighting.attention if seen.square)
     size = (int(probes.shape[2]), int(probes.shape[3]))
-    layout = find_layout(body, size, shape[-1], sighting.stride, probes)
-    watched = check_tapped(body, probes[:2])
-    last = watched.recording.tokens[len(blocks)]
-    readout = find_readout(body, sighting, layout, probes, last)
+    with _faults_explained(net):
+        layout = find_layout(body, size, shape[-1], sighting.stride, probes)
+        watched = check_tapped(body, probes[:2])
+        last = watched.recording.tokens[len(blocks)]
+        readout = find_readout(body, sighting, layout, probes, last)
     rows = (readout.rows.start, readout.rows.stop) if readout.kind == "token" else None
     return _vit(
-        Body(net, call, blocks, anchors, rows),
+        replace(body, gradient_rows=rows),
         layout,
         common,
         heads=shape[1],
@@ -106,14 +110,27 @@ def _open_plain(
     )
 
 
-def _open_opaque(net: nn.Module, call: Call, preprocessing: Preprocessing, common: dict[str, object]) -> Vit:
+@contextmanager
+def _faults_explained(net: nn.Module) -> Iterator[None]:
+    """Turn whatever a model raises while it is watched, though it runs unwatched, into one error."""
+    try:
+        yield
+    except (VitreousError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as problem:
+        told = (str(problem).strip().splitlines() or [""])[0][:300].rstrip(".")
+        raise UnsupportedModelError(
+            f"Check 'runs while it is watched' failed: {type(net).__name__} raised {type(problem).__name__}: {told}.",
+            STILL_APPLIES,
+        ) from problem
+
+
+def _open_opaque(body: Body, preprocessing: Preprocessing, common: dict[str, object]) -> Vit:
     """Open a model whose inside stays closed: only pixel methods apply, and the whole image is one patch."""
     layout = Layout(0, 0, (1, 1), preprocessing.size)
     note = "The model has no plain attention: only pixel methods apply."
     common = {**common, "warnings": (*common["warnings"], note)}  # type: ignore[misc]
-    return _vit(
-        Body(net, call, (), ()), layout, common, heads=0, width=0, readout=None, attention_kind="none"
-    )
+    return _vit(body, layout, common, heads=0, width=0, readout=None, attention_kind="none")
 
 
 def _vit(body: Body, layout: Layout, common: dict[str, object], **found: object) -> Vit:
@@ -171,7 +188,8 @@ def _describe(model: nn.Module) -> Built:
     if library in {"timm", "transformers"}:
         family = "timm" if library == "timm" else "hf"
         return import_module(FAMILIES[family]).describe(inner)  # type: ignore[no-any-return]
-    return Built(model)
+    # A tower of open_clip gives an embedding, whose largest number is no class.
+    return Built(model, outputs="embedding" if library == "open_clip" else "classes")
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -28,11 +28,15 @@ class Capture:
 
 @dataclass
 class Pass:
-    """The result of one pass: its recording, its logits and the tensor the graph starts from."""
+    """The result of one pass: its recording, its logits and the tensor the graph starts from.
+
+    `cut` tells that pixels were to be part of the graph, and that the model itself lets no gradient through to them.
+    """
 
     inputs: Tensor
     tap: Tap
     logits: Logits = field(default_factory=lambda: torch.empty(0, 0))
+    cut: bool = False
 
     @property
     def recording(self) -> Recording:
@@ -55,14 +59,21 @@ def run_pass(
     inputs = own_leaf(inputs, capture.graph and capture.pixels)
     last = len(body.blocks)
     rows = {last - 1: body.gradient_rows} if body.gradient_rows is not None else None
-    tap = Tap(capture.first, keep, edit, rules, rows)
+    keep = keep and last > 0  # a model opened without its blocks keeps its own operators
+    tap = Tap(capture.first, keep, edit, rules, rows, capture.graph)
     result = Pass(inputs, tap)
 
     def on_tokens(position: int, tokens: Tokens) -> Tokens | None:
         leaf = None
+        if tokens.is_inference():
+            raise UnsupportedModelError(
+                f"{type(body.model).__name__} runs torch.inference_mode() inside its forward, which leaves nothing to watch.",
+                "Take it out, or use torch.no_grad() there instead.",
+            )
         if position == capture.first and capture.graph and not tokens.requires_grad:
             torch.set_grad_enabled(True)  # the pass began without; run_pass restores the caller's setting
             leaf = tokens = own_leaf(tokens, needs_gradient=True)
+            result.cut = capture.pixels
         if keep and position >= capture.first:
             tap.recording.tokens[position] = tokens
         tap.enter_block(None if position == last else position, tokens.shape[0])
@@ -79,21 +90,23 @@ def run_pass(
 def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
     """Read logits from any tokens (m, n, d) as if they had left the last block; keeps their graph.
 
-    The model runs on one image and its token stream is exchanged after the last block, so the cost is one image's
-    forward however many sets of tokens are read. This is also the logit lens.
+    The model runs on m copies of one image, because it may count its images at the start and expect as many at the end.
+    The blocks are given one of them, and what leaves the last is exchanged: the cost is one image's forward and m patch
+    embeddings, however many sets of tokens are read. This is also the logit lens.
     """
     last = len(body.blocks)
 
-    def on_tokens(
-        position: int, _stream: Tokens
-    ) -> Tensor | None:  # as many sets of tokens as there are, not b
+    def on_tokens(position: int, stream: Tokens) -> Tensor:  # not as many as came
         if position < last:
-            return None
-        torch.set_grad_enabled(tokens.requires_grad)
+            return stream[:1]
+        if tokens.requires_grad:
+            torch.set_grad_enabled(True)
         return tokens
 
-    with torch.inference_mode(mode=False), torch.no_grad(), watch(body.anchors, on_tokens):
-        return body.forward(own_leaf(inputs[:1], needs_gradient=False))
+    copies = own_leaf(inputs[:1], needs_gradient=False).expand(tokens.shape[0], -1, -1, -1)
+    tap = Tap(keep=False, graph=tokens.requires_grad)
+    with torch.inference_mode(mode=False), torch.no_grad(), tap, watch(body.anchors, on_tokens):
+        return body.forward(copies)
 
 
 def first_tokens(body: Body, inputs: Tensor) -> Tokens:
@@ -110,7 +123,8 @@ def first_tokens(body: Body, inputs: Tensor) -> Tokens:
         except StopForward:
             return caught[0]
     raise UnsupportedModelError(
-        "The first block was not reached in a forward pass.", "Open the model with blocks=…."
+        "Check 'blocks are reached' failed: a forward pass did not reach the first block.",
+        "Does the model's path depend on the image? Such models cannot be watched.",
     )
 
 

@@ -37,7 +37,7 @@ def row_linear(
     tokens: Tensor, weight: Tensor, bias: Tensor | None = None, *, rows: tuple[int, int]
 ) -> Tensor:
     """Apply a linear layer to tokens (b, n, d); `rows` are the tokens (start, stop) that gradient is expected in."""
-    if tokens.dim() != 3 or weight.requires_grad:
+    if tokens.dim() != 3 or weight.requires_grad or torch.is_autocast_enabled(tokens.device.type):
         return F.linear(tokens, weight, bias)
     result: Tensor = _RowLinear.apply(tokens, weight, bias, rows)
     return result

@@ -5,7 +5,7 @@ Discovery works on what a model does, not on what its modules are called.
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitreous.core.errors import UnsupportedModelError, VitreousError
+from vitreous.core.errors import ModelOutputError, NonFiniteError, UnsupportedModelError, VitreousError
+from vitreous.core.shapes import Logits
+from vitreous.vit.ambient import compiler_loaded, exact, holds_compiled, uncompiled
 from vitreous.vit.body import Call, pick_logits
 from vitreous.vit.tap import Tap
 from vitreous.vit.watch import is_stream
@@ -44,13 +46,21 @@ class SeenModule:
 
 @dataclass
 class Sighting:
-    """All that the scout saw. `modules` is in the order in which calls began."""
+    """All that the scout saw.
+
+    modules  in the order in which their calls began
+    stride   of the first convolution over RGB
+    unused   softmax results over tokens that never met values
+    eager    whether the compiler had to be switched off
+    """
 
     images: int
     attention: list[SeenAttention] = field(default_factory=list)
     modules: list[SeenModule] = field(default_factory=list)
     stride: tuple[int, int] | None = None
     outputs: int = 0
+    unused: int = 0
+    eager: bool = False
 
 
 class _ScoutTap(Tap):
@@ -60,11 +70,10 @@ class _ScoutTap(Tap):
         self._running = running
         self.enter_block(0, sighting.images)  # spelled-out attention is looked for inside blocks only
 
-    def _scaled_dot_product(self, query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def _scaled_dot_product(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if query.dim() <= 4:
-            return super()._scaled_dot_product(query, *args, **kwargs)
+            return super()._scaled_dot_product(query, key, value, *args, **kwargs)
         # Attention within windows may keep them as an axis of their own: seen as many windows, refused later with the reason.
-        key = args[0]
         windows = (
             query[..., 0, 0].numel() // query.shape[-3],
             query.shape[-3],
@@ -72,17 +81,22 @@ class _ScoutTap(Tap):
             key.shape[-2],
         )
         self._sighting.attention.append(SeenAttention(tuple(self._running), windows, "sdpa"))
-        result: Tensor = F.scaled_dot_product_attention(query, *args, **kwargs)
+        result: Tensor = F.scaled_dot_product_attention(query, key, value, *args, **kwargs)
         return result
 
     def _through(
-        self, kind: str, probabilities: Tensor, values: Tensor, scores: Callable[..., Tensor]
+        self, kind: str, probabilities: Tensor, values: Tensor, scores: Callable[..., Tensor], dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         self._sighting.attention.append(SeenAttention(tuple(self._running), tuple(probabilities.shape), kind))
         return probabilities, values
 
+    @property
+    def unused(self) -> int:
+        """How many softmax results over tokens never met values."""
+        return self._handwritten.unused
+
     def _inside_block(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func is F.conv2d and self._sighting.stride is None and args[0].shape[1] == 3:
+        if func is F.conv2d and args and self._sighting.stride is None and args[0].shape[1] == 3:
             stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
             self._sighting.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
         return super()._inside_block(func, args, kwargs)
@@ -91,16 +105,40 @@ class _ScoutTap(Tap):
 def scout(model: nn.Module, call: Call, inputs: Tensor) -> Sighting:
     """Run the model once on a few images and report its attention calls and module calls.
 
-    Raises UnsupportedModelError if the model does not run on images of this size.
+    Raises UnsupportedModelError if the model does not run on images of this size, ModelOutputError if its output is not one row
+    of scores for each image, NonFiniteError if they are not finite.
     """
-    sighting = Sighting(images=inputs.shape[0])
+    eager = holds_compiled(model)
+    try:
+        return _scout(model, call, inputs, eager)
+    except VitreousError:
+        raise
+    except Exception as problem:
+        fault = problem
+    if not eager and compiler_loaded():
+        # A function in it may be compiled, and then the compiler met our hooks. Without it, the fault may be gone.
+        try:
+            return _scout(model, call, inputs, eager=True)
+        except VitreousError:
+            raise
+        except Exception as problem:
+            fault = problem
+    raise UnsupportedModelError(
+        f"{type(model).__name__} does not run on images of {tuple(inputs.shape[2:])} pixels: "
+        f"{type(fault).__name__}: {_first_line(fault)}.",
+        "Pass preprocessing=vt.Preprocessing(size=(height, width), …), or call=… for other arguments.",
+    ) from fault
+
+
+def _scout(model: nn.Module, call: Call, inputs: Tensor, eager: bool) -> Sighting:
+    sighting = Sighting(images=inputs.shape[0], eager=eager)
     running: list[nn.Module] = []
     entered: list[int] = []
 
     owner = threading.get_ident()
 
-    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-        if threading.get_ident() != owner:
+    def before(module: nn.Module, args: Any, kwargs: Any = None) -> None:
+        if threading.get_ident() != owner or kwargs is None:  # see `watch`: another thread may call it without
             return
         running.append(module)
         entered.append(len(sighting.modules))
@@ -120,18 +158,31 @@ def scout(model: nn.Module, call: Call, inputs: Tensor) -> Sighting:
                 continue
             stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(after).remove)
-        try:
-            with torch.inference_mode(mode=False), torch.no_grad(), _ScoutTap(sighting, running):
-                sighting.outputs = pick_logits(call(model, inputs)).shape[1]
-        except VitreousError:
-            raise
-        except Exception as problem:
-            raise UnsupportedModelError(
-                f"{type(model).__name__} does not run on images of {tuple(inputs.shape[2:])} pixels: "
-                f"{type(problem).__name__}: {str(problem).strip()[:300]}.",
-                "Pass preprocessing=vt.Preprocessing(size=(height, width), …), or call=… for other arguments.",
-            ) from problem
+        tap = _ScoutTap(sighting, running)
+        with exact(inputs.device), uncompiled() if eager else nullcontext():
+            with torch.inference_mode(mode=False), torch.no_grad(), tap:
+                logits = pick_logits(call(model, inputs))
+    _check_logits(logits, inputs.shape[0])
+    sighting.outputs = logits.shape[1]
+    sighting.unused = tap.unused
     return sighting
+
+
+def _check_logits(logits: Logits, images: int) -> None:
+    if logits.shape[0] != images:
+        raise ModelOutputError(
+            f"The model returns {logits.shape[0]} rows of scores for {images} images.",
+            "Pass call=lambda model, images: … to open_vit, returning one row of scores for each image.",
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise NonFiniteError(
+            "The model returned NaN or infinity for random images.", "Check the weights, or run the model in float32."
+        )
+
+
+def _first_line(problem: Exception) -> str:
+    lines = str(problem).strip().splitlines() or [""]
+    return lines[0][:300].rstrip(".")
 
 
 def _stream_shape(values: list[Any]) -> tuple[int, ...] | None:

@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vitreous.core.errors import UnsupportedModelError
+from vitreous.vit.ambient import exact
 from vitreous.vit.attention import Operands, ScoreRows, multihead_operands, sdpa_operands
 from vitreous.vit.gate import Switch, gate
-from vitreous.vit.handwritten import HandwrittenAttention
+from vitreous.vit.handwritten import HandwrittenAttention, positional
 from vitreous.vit.row_linear import row_linear
 
 Edit: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -25,13 +27,18 @@ Rules: TypeAlias = Mapping[Callable[..., Any], Callable[..., Any]]
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """One attention call: where it happened and its nodes. `kind` is 'sdpa', 'multihead' or 'handwritten'."""
+    """One attention call: where it happened and its nodes.
+
+    kind   'sdpa', 'multihead' or 'handwritten'
+    dtype  what the model itself computes in there
+    """
 
     block: int | None
     kind: str
     probabilities: Tensor
     values: Tensor
     scores: ScoreRows
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Tap(TorchFunctionMode):
     edit    may replace probabilities and values of each block
     rules   replacements for any other torch function, for instance one with an edited backward
     rows    for a block: the tokens (start, stop) that alone carry gradient behind its attention; see `row_linear`
+    graph   whether the pass keeps a graph. A `torch.no_grad()` of the model itself is ignored then: it saves memory in
+            training and is no part of what the model computes (a linear probe on a frozen backbone has one)
     """
 
     def __init__(
@@ -72,6 +81,7 @@ class Tap(TorchFunctionMode):
         edit: Edit | None = None,
         rules: Rules | None = None,
         rows: Mapping[int, tuple[int, int]] | None = None,
+        graph: bool = False,
     ) -> None:
         super().__init__()
         self.first = first
@@ -79,11 +89,13 @@ class Tap(TorchFunctionMode):
         self.edit = edit
         self.rules = dict(rules or {})
         self.rows = dict(rows or {})
+        self.graph = graph
         self.block: int | None = None
         self.images = 1
         self.switch = Switch()
         self.recording = Recording()
         self._handwritten = HandwrittenAttention()
+        self._saving = _saving_hooks()
 
     def enter_block(self, block: int | None, images: int) -> None:
         """Say which block runs from here on (None: none), and how many images the pass has."""
@@ -94,8 +106,11 @@ class Tap(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Answer one call of a torch function; everything inside runs without the Tap."""
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") == "__get__":  # attribute access such as tensor.shape
+        name = getattr(func, "__name__", "")
+        if name == "__get__":  # attribute access such as tensor.shape
             return func(*args, **kwargs)
+        if name == "_set_grad_enabled" and self.graph and args == (False,):
+            return None
         args, kwargs = (
             without_parameters(args),
             {name: without_parameters(value) for name, value in kwargs.items()},
@@ -117,10 +132,14 @@ class Tap(TorchFunctionMode):
             return True
         return self.keep and (self.block is None or self.block >= self.first)
 
-    def _scaled_dot_product(self, query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        operands = sdpa_operands(query, *args, **kwargs)
+    def _scaled_dot_product(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        shape = query.shape
+        if query.dim() == 3 and query.shape[0] != self.images and query.shape[0] % self.images == 0:
+            # Images and heads on one axis, as for torch.bmm.
+            query, key, value = (part.unflatten(0, (self.images, -1)) for part in (query, key, value))
+        operands = sdpa_operands(query, key, value, *args, **kwargs)
         output, _ = self._attend("sdpa", operands)
-        return output.to(query.dtype).reshape(*query.shape[:-1], output.shape[-1])
+        return output.to(operands.dtype).reshape(*shape[:-1], output.shape[-1])
 
     def _multihead(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         if not self._open:
@@ -131,24 +150,32 @@ class Tap(TorchFunctionMode):
 
     def _attend(self, kind: str, operands: Operands) -> tuple[Tensor, Tensor]:
         """Compute attention in the open and record it. Gives output (b, h, n, e) and probabilities."""
-        scores = operands.scores()
-        probabilities, values = self._through(kind, scores.softmax(-1), operands.value, operands.scores)
-        return probabilities @ values, probabilities
+        with exact(operands.query.device):
+            probabilities, values = self._through(
+                kind, operands.attend(), operands.value, operands.scores, operands.dtype
+            )
+            return probabilities @ values, probabilities
 
     def _through(
-        self, kind: str, probabilities: Tensor, values: Tensor, scores: ScoreRows
+        self, kind: str, probabilities: Tensor, values: Tensor, scores: ScoreRows, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """Edit, gate and record probabilities and values; gives those to go on with."""
         if self.edit is not None and self.block is not None:
             probabilities, values = self.edit(self.block, probabilities, values)
         if not self.keep:
             return probabilities, values
+        if torch.is_grad_enabled() and _saving_hooks() != self._saving:
+            raise UnsupportedModelError(
+                "The model runs its blocks under torch.utils.checkpoint: they would run again, unwatched, in the backward.",
+                "Switch gradient checkpointing off.",
+            )
         if self.block is not None and torch.is_grad_enabled() and probabilities.requires_grad:
             probabilities, values = gate(probabilities, self.switch), gate(values, self.switch)
-        self.recording.calls.append(AttentionCall(self.block, kind, probabilities, values, scores))
+        self.recording.calls.append(AttentionCall(self.block, kind, probabilities, values, scores, dtype))
         return probabilities, values
 
     def _inside_block(self, func: Any, args: Any, kwargs: Any) -> Any:
+        args, kwargs = positional(func, args, kwargs)
         if func is F.linear:
             self._enter_attention(args[0], batch_axis=0)
             if self.block in self.rows and torch.is_grad_enabled() and args[0].requires_grad:
@@ -156,7 +183,11 @@ class Tap(TorchFunctionMode):
         attention = self._handwritten.contraction(func, args, kwargs, self.images)
         if attention is not None:
             through = self._through(
-                "handwritten", attention.probabilities, attention.values, attention.scores
+                "handwritten",
+                attention.probabilities,
+                attention.values,
+                attention.scores,
+                attention.values.dtype,
             )
             return attention.result(*through)
         result = func(*args, **kwargs)
@@ -169,11 +200,17 @@ class Tap(TorchFunctionMode):
             self.recording.entering.setdefault(self.block, Entering(node, batch_axis))
 
 
+def _saving_hooks() -> object:
+    """Whatever is asked at the moment to store tensors for the backward in another way: checkpointing does so."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)  # noqa: SLF001, FBT003
+
+
 def without_parameters(value: Any) -> Any:
     """Detach parameters, also inside lists: their gradients are never asked for, and nothing need be kept for them."""
+    if isinstance(value, Tensor) and value.is_inference():
+        return value.clone().detach()  # a model built in inference mode has tensors that autograd may not save
     if isinstance(value, torch.nn.Parameter):
-        # A model built in inference mode has parameters that autograd may not save.
-        return value.detach().clone() if value.is_inference() else value.detach()
+        return value.detach()
     if isinstance(value, tuple | list) and type(value) in {tuple, list}:
         return type(value)(without_parameters(item) for item in value)
     return value

@@ -11,6 +11,7 @@ from torch import Tensor
 from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.core.shapes import Attention, Images, Logits, PatchMap, PerImage, PerToken, Tokens, Values
 from vitreous.core.target import ResolvedTarget, resolve_target
+from vitreous.vit.ambient import exact
 from vitreous.vit.passes import Capture, Pass, run_pass
 from vitreous.vit.readout import Readout
 from vitreous.vit.tap import AttentionCall, Edit, Rules
@@ -163,6 +164,11 @@ class Trace:
         """Gradient of the score with respect to the normalised input, (b, 3, H, W)."""
         if not self.inputs.requires_grad:
             raise InputError("The trace was captured without pixels.", "Trace with Capture(pixels=True).")
+        if self._open().cut:
+            raise MethodNotApplicableError(
+                "No gradient reaches the pixels: the model cuts it off before its first block, for instance by detach().",
+                "Use a method that reads attention, for instance 'generic_attention'.",
+            )
         return self._gradients[-1]
 
     @cached_property
@@ -192,12 +198,23 @@ class Trace:
                 "Use a method that needs no gradient, such as 'rollout'.",
             )
         self.backwards += 1
-        with torch.inference_mode(mode=False):
-            found = torch.autograd.grad(explained.sum(), nodes, retain_graph=True, allow_unused=True)
+        with torch.inference_mode(mode=False), exact(explained.device):
+            found = self._differentiate(explained.sum(), nodes)
         return tuple(
             torch.zeros_like(node) if gradient is None else gradient
             for node, gradient in zip(nodes, found, strict=True)
         )
+
+    def _differentiate(self, total: Tensor, nodes: list[Tensor]) -> tuple[Tensor | None, ...]:
+        try:
+            return torch.autograd.grad(total, nodes, retain_graph=True, allow_unused=True)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as problem:
+            raise MethodNotApplicableError(
+                f"The backward of {self.vit.name} failed: {str(problem).splitlines()[0][:300].rstrip('.')}.",
+                "Use a method that needs no gradient, such as 'rollout', or mend the model: it cannot be trained either.",
+            ) from problem
 
     # -- further passes --------------------------------------------------------------------------------------------
 

@@ -111,6 +111,12 @@ class Vit:
 
 def check_images(images: Tensor, size: tuple[int, int]) -> None:
     """Raise InputError unless `images` is a non-empty batch of RGB images in [0, 1] of the given size."""
+    check_form(images, size)
+    check_values(images)
+
+
+def check_form(images: Tensor, size: tuple[int, int]) -> None:
+    """Raise InputError unless `images` is a non-empty batch of RGB images, as floats, of the given size."""
     if not isinstance(images, Tensor):
         raise InputError(f"images is a {type(images).__name__}.", "Give a tensor (b, 3, H, W) in [0, 1].")
     if images.dim() != 4 or images.shape[1] != 3:
@@ -126,9 +132,14 @@ def check_images(images: Tensor, size: tuple[int, int]) -> None:
         )
     if not images.is_floating_point():
         raise InputError(f"images holds {images.dtype}.", "Divide by 255: images are floats in [0, 1].")
+
+
+def check_values(images: Tensor) -> None:
+    """Raise InputError unless all values are in [0, 1]."""
+    images = images.detach()
     if not bool(torch.isfinite(images).all()):
         raise InputError("images contains NaN or infinity.", "Mend the image; nothing was explained.")
-    low, high = float(images.min()), float(images.max())
+    low, high = float(images.detach().min()), float(images.detach().max())
     if low < -1e-3 or high > 1 + 1e-3:
         hint = (
             "Divide by 255." if low >= 0 else "They look normalised already: give them before normalisation."

@@ -6,6 +6,7 @@ unrestricted unpickling: a file that needs it is refused.
 
 import argparse
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from vitreous.core.errors import UnsafeWeightsError, WeightsError, WeightsMismat
 
 Convert = Callable[[dict[str, Tensor], nn.Module], Mapping[str, Tensor]]
 Shape = tuple[int, ...]
+Problems = tuple[list[str], list[str], list[tuple[str, Shape, Shape]]]
+"""Missing names, unexpected names, and names with the (given, wanted) shapes that differ."""
 
 _ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _NESTED = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model_state_dict", "model")
@@ -36,8 +39,13 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path).expanduser()
     _check_file(path)
-    with path.open("rb") as file:
-        start = file.read(16)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as problem:
+        raise WeightsError(
+            f"The weight file {path} cannot be read: {problem.strerror}.", "Check its permissions."
+        ) from problem
     if path.suffix == ".safetensors":
         return _load_safetensors(path, start)
     if path.suffix in _ENDINGS:
@@ -66,34 +74,36 @@ def _check_file(path: Path) -> None:
 
 
 def _load_safetensors(path: Path, start: bytes) -> dict[str, Tensor]:
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+    if _looks_like(start) == "pickle":
         raise WeightsError(f"{path.name} is a PyTorch file by its content.", "Rename it to end in .pth.")
     try:
         tensors = dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as problem:
         raise WeightsError(
-            f"{path} is no valid safetensors file: {str(problem)[:200]}.", "Delete it, and download or write it again."
+            f"{path} is no valid safetensors file: {str(problem)[:200]}.",
+            "Delete it, and download or write it again.",
         ) from problem
     return _tensors(tensors, path)
 
 
 def _load_pickle(path: Path, start: bytes) -> dict[str, Tensor]:
-    if start[8:9] == b"{":  # behind the eight bytes of a safetensors header's length
+    if _looks_like(start) == "safetensors":
         raise WeightsError(f"{path.name} is a safetensors file by its content.", "Rename it to end in .safetensors.")
     try:
         # Training scripts keep their arguments beside the tensors; a Namespace only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about formats that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as problem:
         told = str(problem)
-        if isinstance(problem, pickle.UnpicklingError) and not start.startswith((b"PK\x03\x04", b"\x80")):
+        if isinstance(problem, pickle.UnpicklingError) and _looks_like(start) != "pickle":
             raise WeightsError(
                 f"{path.name} is no PyTorch file: it begins with {start[:8]!r}.", "Download it again."
             ) from problem
         if isinstance(problem, pickle.UnpicklingError) or "weights_only=True" in told:
             raise UnsafeWeightsError(
                 f"{path.name} holds {_forbidden(path, told)}, and loading it could run code.",
-                "Save it again with torch.save(model.state_dict(), …), or convert it to safetensors where you trust it.",
+                "Where you trust it, save it again with torch.save(model.state_dict(), …) or as safetensors.",
             ) from problem
         reason = next(iter(told.splitlines()), type(problem).__name__)[:200].rstrip(".")
         raise WeightsError(
@@ -102,9 +112,19 @@ def _load_pickle(path: Path, start: bytes) -> dict[str, Tensor]:
     return _tensors(content, path)
 
 
+def _looks_like(start: bytes) -> str:
+    """Tell a format by a file's first bytes: a length of eight bytes and JSON, a zip archive, or a bare pickle."""
+    if start[8:9] == b"{":
+        return "safetensors"
+    return "pickle" if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")) else "unknown"
+
+
 def _forbidden(path: Path, told: str) -> str:
     """Say what a pickle asks for besides tensors, found by reading it without running it."""
-    for mark, name in (("TorchScript", "a TorchScript program"), (".tar format", "pickles in the old .tar format")):
+    for mark, name in (
+        ("TorchScript", "a TorchScript program"),
+        (".tar format", "pickles in the old .tar format"),
+    ):
         if mark in told:
             return name
     try:
@@ -151,7 +171,7 @@ def apply_weights(
     problems = _problems(given, wanted)
     if any(problems) and convert is not None:
         converted = _converted(given, model, convert)
-        if sum(map(len, _problems(converted, wanted))) < sum(map(len, problems)):
+        if _count(_problems(converted, wanted)) < _count(problems):
             notes = (*notes, *_conversion_notes(given, converted, origin))
             given, problems = converted, _problems(converted, wanted)
     if any(problems):
@@ -161,10 +181,11 @@ def apply_weights(
     return (*notes, *cast)
 
 
-def _problems(
-    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
-) -> tuple[list[str], list[str], list[tuple[str, Shape, Shape]]]:
-    """List missing names, unexpected names, and names with (given, wanted) shapes that differ."""
+def _count(problems: Problems) -> int:
+    return len(problems[0]) + len(problems[1]) + len(problems[2])
+
+
+def _problems(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Problems:
     shapes = [
         (name, tuple(given[name].shape), tuple(wanted[name].shape))
         for name in wanted
@@ -246,7 +267,8 @@ def unwrapped(
         return given, ()
     if len(fitting) > 1:
         raise WeightsMismatchError(
-            f"{origin} holds several models, under {' and '.join(map(repr, fitting))}.", "Save the one to explain alone."
+            f"{origin} holds several models, under {' and '.join(map(repr, fitting))}.",
+            "Save the one to explain alone.",
         )
     inside = {name.removeprefix(fitting[0]): tensor for name, tensor in given.items() if name.startswith(fitting[0])}
     beside = [name for name in given if not name.startswith(fitting[0])]

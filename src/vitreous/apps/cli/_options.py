@@ -1,4 +1,23 @@
-"""Options that several commands share, declared once."""
+"""Options that several commands share, declared once.
+
+Each is a type: a parameter of a command that is annotated with it has its name, help and checks, so that
+one option means the same everywhere. Defaults are left to the commands. Imports nothing heavy, since every
+command loads this file.
+
+Photos, Model, ModelArgument                 what to explain, and the model, as an option or as the only
+                                             argument
+Weights, Classes, ImageSize, Labels, Device  what `open_vit` is told about the model, see
+                                             `_running.ModelOptions`
+Target, Against                              the question, see `_running.chosen_target`
+Fit, BatchSize, Seed, Parameters             arguments of `explain`, as text
+Out, Overwrite                               folder of the results, and whether those that exist are
+                                             replaced
+Json, Debug                                  output for programs, and tracebacks for whoever reports a
+                                             defect
+
+Typer builds the option from the annotation: the help is written for `vitreous COMMAND --help`, in one line,
+and names the default only where the command line has none.
+"""
 
 from pathlib import Path
 from typing import Annotated

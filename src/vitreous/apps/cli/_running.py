@@ -1,4 +1,10 @@
-"""What commands share while they run: errors as messages, models and photographs from options, progress."""
+"""What commands share while they run: errors as messages, models and photographs from options, progress.
+
+Two kinds of mistakes are kept apart. What is wrong with the command line itself is a `typer.BadParameter`,
+status 2, and is looked for before a model is opened where that is possible. What the package refuses is a
+`VitreousError`: its code, cause and fix are printed in one line, status 3. Anything else is a defect of the
+program and shows its traceback.
+"""
 
 import json
 import sys
@@ -20,7 +26,13 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 
 @contextmanager
 def told_errors(debug: bool) -> Iterator[None]:
-    """Print an error of this package as one message and stop with its status; other errors are mistakes and pass."""
+    """Print an error of this package as one message and stop with its status; other errors are mistakes and pass.
+
+    debug  let errors of this package pass as well, with their traceback
+
+    Ends with status 3 after an error and 130 after an interruption. Files are written whole or not at all,
+    so an interrupted run leaves no half of one.
+    """
     from vitreous.core.errors import VitreousError  # noqa: PLC0415
 
     try:
@@ -41,13 +53,25 @@ def tell(message: str) -> None:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """Print one JSON object on one line."""
+    """Print one JSON object on one line.
+
+    Letters stay as they are, in UTF-8. NaN raises ValueError, because other readers of JSON would refuse
+    it.
+    """
     typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The options that say which model to open."""
+    """The options that say which model to open, as they were typed.
+
+    model        name with its family, or a checkpoint folder
+    weights      local file, "random", or None for the published weights
+    num_classes  outputs of a fine-tuned head
+    image_size   "384" or "224x320" (height x width)
+    labels       text file with one class name per line
+    device       for instance "cuda"
+    """
 
     model: str
     weights: str | None
@@ -57,7 +81,11 @@ class ModelOptions:
     device: str | None
 
     def open(self) -> "vt.Vit":
-        """Open the model, telling what is going on: it can take a while."""
+        """Open the model, telling what is going on: it can take a while.
+
+        Warnings about what had to be guessed go to standard error, and into every heatmap's record. Raises
+        typer.BadParameter for a size or a file of labels that cannot be read, and what `open_vit` raises.
+        """
         import vitreous as vt  # noqa: PLC0415
 
         tell(f"Opening {self.model} …")
@@ -75,6 +103,7 @@ class ModelOptions:
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
+    """Read --image-size: one number stands for both sides, two are height x width."""
     if text is None:
         return None
     sides = text.lower().split("x")
@@ -86,6 +115,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _lines(path: Path | None) -> list[str] | None:
+    """Read class names. A byte order mark, which editors on Windows write, is no part of the first name."""
     if path is None:
         return None
     try:
@@ -95,7 +125,11 @@ def _lines(path: Path | None) -> list[str] | None:
 
 
 def chosen_target(target: str | None, against: str | None) -> Any:
-    """Turn --target and --against into a target: digits are an index, anything else a name."""
+    """Turn --target and --against into a target: digits are an index, anything else a name.
+
+    A class whose name is a number can only be given by its index. Raises typer.BadParameter for --against
+    alone.
+    """
     import vitreous as vt  # noqa: PLC0415
 
     if against is None:
@@ -106,7 +140,7 @@ def chosen_target(target: str | None, against: str | None) -> Any:
 
 
 def chosen_fit(fit: str) -> "Fit":
-    """Check --fit before a model is opened for nothing."""
+    """Check --fit before a model is opened for nothing. Gives it back; raises typer.BadParameter for another word."""
     from vitreous.core.frame import Fit  # noqa: PLC0415
 
     known: tuple[Fit, ...] = get_args(Fit)
@@ -117,11 +151,22 @@ def chosen_fit(fit: str) -> "Fit":
 
 
 def _class(text: str | None) -> int | str | None:
+    """Read a class: an index if it is made of digits, else a name.
+
+    A minus sign stays with the number, to be refused as an index.
+    """
     return int(text) if text is not None and text.lstrip("-").isdigit() else text
 
 
 def chosen_parameters(settings: list[str] | None) -> dict[str, Any]:
-    """Read --set NAME=VALUE; values are JSON where they can be, else text."""
+    """Read --set NAME=VALUE; values are JSON where they can be, else text.
+
+    Python's True and False are taken as well. The last of several values for one name counts. Which names
+    there are is for the method to say. Raises typer.BadParameter where "=" is missing.
+
+    >>> chosen_parameters(["discard=0.9", "fusion=max", "relu=False"])
+    {'discard': 0.9, 'fusion': 'max', 'relu': False}
+    """
     found = {}
     for setting in settings or []:
         name, equals, text = setting.partition("=")
@@ -135,7 +180,12 @@ def chosen_parameters(settings: list[str] | None) -> dict[str, Any]:
 
 
 def find_photos(paths: list[Path]) -> list[Path]:
-    """Put the photographs of each folder, by name, in the folder's place. Other paths stay, readable or not."""
+    """Put the photographs of each folder, by name, in the folder's place. Other paths stay, readable or not.
+
+    Folders within folders are not searched; what counts is the ending of the name (`SUFFIXES`). A path that
+    cannot be read stays in the list, so that it is reported with its reason. Raises typer.BadParameter if
+    nothing is left.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -152,7 +202,12 @@ def find_photos(paths: list[Path]) -> list[Path]:
 
 @contextmanager
 def progress(total: int) -> Iterator[Any]:
-    """Show progress over many photographs on standard error, if a person is watching. Gives a function to advance it."""
+    """Show progress over many photographs on standard error, if a person is watching.
+
+    Gives a function to advance it.
+
+    Nothing is shown for a single photograph or into a file; the bar disappears at the end.
+    """
     if total < 2 or not sys.stderr.isatty():
         yield lambda: None
         return
@@ -166,7 +221,14 @@ def progress(total: int) -> Iterator[Any]:
 
 
 def result_names(photos: list[Path]) -> list[str]:
-    """Name the results after the photographs; photographs of the same name in different folders get a number."""
+    """Name the results after the photographs; photographs of the same name in different folders get a number.
+
+    Names that differ by case alone count as the same, since some file systems cannot tell them apart. The
+    ending is dropped and long names are cut at 120 characters.
+
+    >>> result_names([Path("a/cat.jpg"), Path("b/Cat.jpg")])
+    ['cat', 'Cat-2']
+    """
     seen: dict[str, int] = {}
     names = []
     for photo in photos:

@@ -1,4 +1,8 @@
-"""`vitreous list`: the catalogue of methods, from the registry."""
+"""`vitreous list`: the catalogue of methods, from the registry.
+
+Says the same as docs/methods.md, from the same source (`vitreous._catalogue`), for the version that is
+installed.
+"""
 
 import typer
 
@@ -11,7 +15,13 @@ def run(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """List the explanation methods with their facts: what the values are, whether they can be negative or depend on the class."""
+    """List the explanation methods with what is known about each.
+
+    For each method: what it shows, the unit of its values, whether they depend on the class and can be
+    negative, how many passes of the model it costs, its paper, and its parameters with their defaults.
+
+    A pattern that matches nothing is told on standard error; it is no failure.
+    """
     with told_errors(debug):
         from vitreous._catalogue import method_facts  # noqa: PLC0415
 

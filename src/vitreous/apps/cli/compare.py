@@ -1,4 +1,13 @@
-"""`vitreous compare`: several methods on each photograph, drawn on one scale."""
+"""`vitreous compare`: several methods on each photograph, drawn on one scale.
+
+The counterpart of `vitreous.compare` for a folder of photographs. Methods have the same trace and the same
+target, so what differs between the panels is the method alone. Methods run with their default parameters
+here; `vitreous explain --set` takes others.
+
+For each PHOTO the folder gets NAME.compare.png and NAME.METHOD.vitreous, which `Heatmap.load` reads.
+Relevance has another unit in each method; the sheet's common scale is made by `show.sheet`, the files hold
+the raw values.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,8 +58,16 @@ def run(
 ) -> None:
     """Explain each photograph by several methods that share one pass of the model.
 
-    Writes one sheet for each photograph (.compare.png) on which all maps have the same scale: multiples of the relevance that
-    each patch would have if it were spread evenly. The raw maps are written beside it (.METHOD.vitreous).
+    Writes one sheet for each photograph (.compare.png) on which all maps have the same scale: multiples of
+    the relevance that each patch would have if it were spread evenly. The raw maps are written beside it
+    (.METHOD.vitreous). A photograph that fails is reported, and the others go on.
+
+    Methods that do not apply to the model are left out, unless they are named: then the reason is told and
+    nothing is done.
+
+    For example, two methods on a folder, and why the first class rather than the second:
+
+    vitreous compare photos/ -m rollout -m gradcam --target 281 --against 285
     """
     with told_errors(debug):
         import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
@@ -82,7 +99,17 @@ def run(
 def deliver_comparison(
     maps: "dict[str, vt.Heatmap]", file: Path, stem: Path, overwrite: bool, as_json: bool
 ) -> "vt.VitreousError | None":
-    """Write the sheet and the raw maps of one photograph and print what they say; give the error if that fails."""
+    """Write the sheet and the raw maps of one photograph and print what they say; give the error if that fails.
+
+    maps       one heatmap for each method, all of the same photograph
+    file       the photograph as it was named, for messages
+    stem       path of the results without their endings
+    overwrite  whether existing results are replaced; without it nothing is written if one of them exists
+    as_json    print one object with all maps, instead of text
+
+    Gives None if all went well. The error is given back rather than raised, so that the photographs after
+    it go on.
+    """
     from vitreous.apps.cli._records import finding_lines, prediction_lines, record_of  # noqa: PLC0415
     from vitreous.core.errors import OutputExistsError, VitreousError  # noqa: PLC0415
     from vitreous.show.save import save_png  # noqa: PLC0415
@@ -111,6 +138,7 @@ def deliver_comparison(
 
 
 def _notes(maps: "dict[str, vt.Heatmap]") -> dict[str, str]:
+    """Tell which methods ignore the class: a reader would otherwise take their map for an answer about it."""
     from vitreous.methods._method import METHODS  # noqa: PLC0415
 
     return {name: "the same for every class" for name in maps if not METHODS[name].class_specific}

@@ -1,4 +1,8 @@
-"""`vitreous doctor`: what a model is, and which methods apply to it."""
+"""`vitreous doctor`: what a model is, and which methods apply to it.
+
+The first thing to run on a model of one's own: if it cannot be opened, the message names the check that
+failed and what to pass instead. As text or, with --json, as the fields of `vitreous._doctor.Diagnosis`.
+"""
 
 import typer
 
@@ -16,7 +20,15 @@ def run(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Open a model, check it, and say what was found: tokens, attention, preprocessing, methods, memory."""
+    """Open a model, check it, and say what was found: tokens, attention, preprocessing, methods, memory.
+
+    No photograph is needed: the model is run on a few random inputs. For a method that does not apply the
+    reason is given, for the others the memory that one image needs.
+
+    For example, with fine-tuned weights for ten classes:
+
+    vitreous doctor timm:deit_tiny_patch16_224 --weights mine.safetensors --num-classes 10
+    """
     with told_errors(debug):
         import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
 

@@ -1,4 +1,9 @@
-"""`vitreous explain`: one heatmap for each photograph, by one method."""
+"""`vitreous explain`: one heatmap for each photograph, by one method.
+
+The counterpart of `vitreous.explain_each` for files. Each photograph is written and printed before the next
+batch is computed, so an interrupted run has whole results for those it reached. `compare` and `demo` use
+the functions below as well.
+"""
 
 import json
 from pathlib import Path
@@ -49,8 +54,18 @@ def run(
 ) -> None:
     """Explain what a Vision Transformer predicts for each photograph.
 
-    Prints the top predictions and the regions found, and writes for each photograph an overlay (.png), the raw map with its
-    provenance (.vitreous) and the same facts as text (.json). A photograph that fails is reported, and the others go on.
+    Prints the top predictions and the regions found, and writes for each photograph an overlay (.png), the
+    raw map with its provenance (.vitreous) and the same facts as text (.json). A photograph that fails is
+    reported, and the others go on.
+
+    Results are called NAME.METHOD.png and so on, and existing ones are kept unless --overwrite is given.
+    Photographs of the same name in different folders get a number.
+
+    For example, all photographs of a folder, and one method with a parameter of its own:
+
+    vitreous explain photos/ --out maps
+
+    vitreous explain cat.jpg --method rollout --set discard=0.9
     """
     with told_errors(debug):
         import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
@@ -83,7 +98,17 @@ def run(
 def deliver_explanation(
     heatmap: "vt.Heatmap", file: Path, stem: Path, overwrite: bool, as_json: bool
 ) -> "vt.VitreousError | None":
-    """Write and print the result of one photograph; give the error if that fails, so that the others go on."""
+    """Write and print the result of one photograph; give the error if that fails, so that the others go on.
+
+    heatmap    the map of that photograph
+    file       the photograph as it was named, for messages
+    stem       path of the results without their endings
+    overwrite  whether existing results are replaced
+    as_json    print one object on one line, instead of text
+
+    Gives None if all went well. Only errors of this package are given back: others are defects, and end the
+    program.
+    """
     from vitreous.apps.cli._records import finding_lines, prediction_lines, record_of  # noqa: PLC0415
     from vitreous.core.errors import VitreousError  # noqa: PLC0415
 
@@ -101,7 +126,15 @@ def deliver_explanation(
 
 
 def write_results(heatmap: "vt.Heatmap", stem: Path, overwrite: bool) -> list[Path]:
-    """Write overlay, raw map and record of one heatmap beside each other; none of them if one exists."""
+    """Write overlay, raw map and record of one heatmap beside each other; none of them if one exists.
+
+    Gives their paths: STEM.png, with boxes whose numbers are those of the printed regions, STEM.vitreous
+    for `Heatmap.load`, and STEM.json with what `record_of` gives.
+
+    Raises OutputExistsError unless `overwrite` is given, and OutputError if a file cannot be written; the
+    files before it then exist. The overlay needs the photograph again: InputError if its pixels changed
+    meanwhile.
+    """
     from vitreous.apps.cli._records import record_of  # noqa: PLC0415
     from vitreous.core.errors import OutputExistsError  # noqa: PLC0415
     from vitreous.core.heatmap_file import write_whole  # noqa: PLC0415
@@ -119,13 +152,22 @@ def write_results(heatmap: "vt.Heatmap", stem: Path, overwrite: bool) -> list[Pa
 
 
 def _report_failure(file: Path, problem: "vt.VitreousError", as_json: bool) -> None:
+    """Report one photograph that failed: on standard error always, and with --json as an object in its place.
+
+    The object has "file" and "error" with code, cause and fix, so that a program finds one line for each
+    photograph.
+    """
     if as_json:
         print_json({"file": str(file), "error": {"code": problem.code, "cause": problem.cause, "fix": problem.fix}})
     tell(f"{file}: {problem}")
 
 
 def finish(failures: "list[tuple[Path, vt.VitreousError]]", total: int) -> None:
-    """Say at the end what failed, and stop with the status that says so."""
+    """Say at the end what failed, and stop with the status that says so.
+
+    Status 1, even if every photograph failed: the model was opened, and each failure has been told with its
+    reason.
+    """
     if not failures:
         return
     tell(f"{len(failures)} of {total} photographs failed: {', '.join(str(file) for file, _ in failures)}")

@@ -1,4 +1,15 @@
-"""The `vitreous` program: its commands, and what its exit status means."""
+"""The `vitreous` program: its commands, and what its exit status means.
+
+Commands are registered here and nowhere else. Without completion, no --help lists options that change the
+user's shell; without rich markup, brackets in help texts are printed as they are. Tracebacks are Python's
+own.
+
+To add a command, write a file with a function `run` whose parameters are annotated with the types of
+`_options`, register it below the others, and describe it in docs/cli.md. It may import torch and this
+package's rooms only inside functions.
+
+The exit statuses are constants of `_running`; 2 is Typer's own for a wrong command line.
+"""
 
 import typer
 
@@ -27,7 +38,7 @@ app.command("list")(catalogue.run)
 
 
 def show_version(wanted: bool | None) -> None:
-    """Print the version and stop."""
+    """Print the version and stop, before other options are looked at; torch is not loaded for it."""
     if wanted:
         from vitreous._version import __version__  # noqa: PLC0415
 
@@ -44,7 +55,10 @@ def options(  # noqa: D103
 
 
 def run() -> None:
-    """Run the program; the entry point of the installed command."""
+    """Run the program; the entry point of the installed command.
+
+    Ends by SystemExit with the status described in `HELP`.
+    """
     app()
 
 

@@ -41,7 +41,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from problem
     if not isinstance(content, dict):
         raise WeightsError(
-            f"{path.name} holds a {type(content).__name__}, expected an object.", "Download or write it again."
+            f"{path.name} holds a {type(content).__name__}, expected an object.",
+            "Download or write it again.",
         )
     return content
 
@@ -94,7 +95,8 @@ def _refuse_size(key: str, value: Any, name: str) -> None:
     most = MOST_LAYERS if _REPEATED.search(key) else MOST_NUMBER
     if abs(value) > most:
         raise WeightsError(
-            f"{name} sets {key}={value}, expected at most {most}.", "No Vision Transformer is that large: check the file."
+            f"{name} sets {key}={value}, expected at most {most}.",
+            "No Vision Transformer is that large: check the file.",
         )
 
 
@@ -139,6 +141,7 @@ def numbers(value: Any, field: str, origin: str) -> tuple[float, float, float]:
 def preprocessing_of(
     origin: str,
     size: tuple[int, int],
+    *,
     mean: tuple[float, float, float] | None,
     std: tuple[float, float, float] | None,
     interpolation: str,

@@ -7,7 +7,7 @@ attention implementation by itself is refused. A folder in the format of timm or
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vitreous.core.errors import HubError, InputError, MissingExtraError, UnsafeWeightsError, WeightsError
 from vitreous.vit.body import Call, plain_call
-from vitreous.vit.families import Built, Request, huggingface_preprocessing, open_clip, timm
+from vitreous.vit.families import Built, Request, huggingface_preprocessing, new_head, open_clip, timm
 from vitreous.vit.families._config import explained_build, read_config, read_json, sketch
 from vitreous.vit.hub import fetch_snapshot, pinned
 from vitreous.vit.weights import check_numbers, load_weights, mismatch, unwrapped
@@ -28,30 +28,44 @@ _FIX = "Check config.json, or update transformers."
 _INSTEAD = "Connect to the network once so that it is cached, or open a checkpoint folder instead of a name."
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be built: the library, the class of the model, its settings, and the model without numbers."""
+
+    request: Request
+    library: Any
+    kind: Any
+    settings: Any
+    outline: nn.Module
+
+
 def build(request: Request) -> Built:
     """Open `ORGANISATION/NAME[@revision]` or a folder with config.json. Raises HubError or a WeightsError."""
     folder, source = _folder(request)
-    config_file = "config.json" if (folder / "config.json").is_file() else "open_clip_config.json"
-    config = read_config(folder, config_file if (folder / config_file).is_file() else "config.json")
-    if "architectures" not in config and "architecture" in config:
-        return timm.build_folder(request, folder, source)
-    if "model_cfg" in config:
-        return open_clip.build_folder(request, folder, source)
+    only_open_clip = not (folder / "config.json").is_file() and (folder / "open_clip_config.json").is_file()
+    config = {} if only_open_clip else read_config(folder)
+    if only_open_clip or ("architectures" not in config and "architecture" in config):
+        build_other = open_clip.build_folder if only_open_clip else timm.build_folder
+        if _is_folder(request):
+            return build_other(request, folder, source)
+        pinned_request = replace(request, name=f"hf-hub:{pinned(request.name, folder)}")
+        return open_clip.build(pinned_request) if only_open_clip else timm.build(pinned_request)
     try:
         import transformers  # noqa: PLC0415  (named in the error below if absent)
     except ImportError as problem:
         raise MissingExtraError.of("transformers", "hf", "Opening Hugging Face models") from problem
-    kind = _model_class(transformers, config)
-    settings = _settings(transformers, kind, folder, request)
-    with explained_build(f"hf:{request.name}", _FIX):
-        outline = sketch(lambda: kind(settings), f"hf:{request.name}")
-    if request.weights == "random":
-        model, notes = kind(settings), ()
-    else:
-        tensors, origin = _weights(request, folder, source)
-        model, notes = _loaded(transformers, kind, settings, outline, tensors, origin, request)
+    plan = _plan(request, transformers, folder, config)
+    model, notes = _filled(plan, folder, source)
     built = describe(model.eval(), folder, source)
     return _resized(replace(built, warnings=(*built.warnings, *notes)), request.image_size)
+
+
+def _plan(request: Request, library: Any, folder: Path, config: dict[str, Any]) -> _Plan:
+    kind = _model_class(library, config)
+    settings = _settings(library, kind, folder, request)
+    with explained_build(f"hf:{request.name}", _FIX):
+        outline = sketch(lambda: kind(settings), f"hf:{request.name}")
+    return _Plan(request, library, kind, settings, outline)
 
 
 def describe(model: Any, folder: Path | None = None, source: str = "the caller's own model") -> Built:
@@ -87,15 +101,19 @@ def _processor(folder: Path | None) -> dict[str, Any]:
     return {}
 
 
+def _is_folder(request: Request) -> bool:
+    return Path(request.name).expanduser().is_dir()
+
+
 def _folder(request: Request) -> tuple[Path, str]:
     """Find the folder with the settings, fetching it where it is a name; and say where the weights are from."""
-    folder = Path(request.name).expanduser()
-    if folder.is_dir():
+    if _is_folder(request):
+        folder = Path(request.name).expanduser()
         return folder, request.source(f"folder {folder.resolve().name}")
     found = fetch_snapshot(request.name, _SETTINGS, f"hf:{request.name}", _INSTEAD)
     if not any((found / name).is_file() for name in ("config.json", "open_clip_config.json")):
         raise HubError(
-            f"hf:{request.name} could not be fetched: it has no config.json, or the copy in the cache is incomplete.",
+            f"hf:{request.name} could not be fetched: it has no config.json, or the cached copy is incomplete.",
             f"Check that it holds a model of transformers or timm. {_INSTEAD}",
         )
     return found, request.source(pinned(request.name, found))
@@ -105,7 +123,7 @@ def _weights(request: Request, folder: Path, source: str) -> tuple[dict[str, Ten
     """Read the tensors of a local file or of a folder, after the settings turned out to be harmless."""
     if request.file is not None:
         return load_weights(request.file), Path(request.file).name
-    hub = not Path(request.name).expanduser().is_dir()
+    hub = not _is_folder(request)
     if hub:
         # The commit of the settings, so that weights pushed in between cannot be mixed with them.
         name = f"{request.name.partition('@')[0]}@{folder.name}"
@@ -147,7 +165,7 @@ def _model_class(transformers: Any, config: dict[str, Any]) -> Any:
     found = getattr(transformers, _TOWERS.get(saved, saved), None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
         raise WeightsError(
-            f"config.json names the architecture {saved!r}, which is no model of transformers {transformers.__version__}.",
+            f"config.json names the architecture {saved!r}: no model of transformers {transformers.__version__}.",
             _FIX,
         )
     if config.get("quantization_config"):
@@ -177,56 +195,49 @@ def _settings(transformers: Any, kind: Any, folder: Path, request: Request) -> A
     return settings
 
 
-def _loaded(
-    transformers: Any,
-    kind: Any,
-    settings: Any,
-    outline: nn.Module,
-    tensors: dict[str, Tensor],
-    origin: str,
-    request: Request,
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """Build the model with these tensors, names converted by the library, and refuse any that it left out.
+def _filled(plan: _Plan, folder: Path, source: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """Build the model with its tensors, names converted by the library, and refuse any that it left out.
 
     The library itself only logs tensors that are missing, and goes on with random numbers in their place.
     """
-    given, notes = unwrapped(tensors, outline.state_dict(), origin)
-    notes = (*notes, *_cast_notes(given, origin))
-    with explained_build(f"hf:{request.name}", _FIX), _quiet(transformers):
-        model, report = kind.from_pretrained(
+    request, wanted = plan.request, f"hf:{plan.request.name}"
+    if request.weights == "random":
+        return plan.kind(plan.settings), ()
+    tensors, origin = _weights(request, folder, source)
+    given, notes = _checked(plan, tensors, origin)
+    with explained_build(wanted, _FIX), _quiet(plan.library):
+        model, report = plan.kind.from_pretrained(
             None,
-            config=settings,
+            config=plan.settings,
             state_dict=given,
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    missing, unexpected = sorted(report["missing_keys"]), _beside(kind, sorted(report["unexpected_keys"]))
+    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     shapes = sorted((name, tuple(old), tuple(new)) for name, old, new in report["mismatched_keys"])
-    if request.num_classes is not None and request.pretrained and shapes and not missing:
-        heads = [name for name, _, _ in shapes if "classifier" in name]
-        if len(heads) == len(shapes):
-            return model, (*notes, new_head(request.num_classes))
+    if request.pretrained and request.num_classes is not None:
+        heads = [*unexpected, *(name for name, _, _ in shapes)]
+        if heads and not missing and all("classifier" in name for name in heads):
+            return model, (*notes, *new_head(request.num_classes))
     if missing or unexpected or shapes:
         raise mismatch(missing, unexpected, shapes, origin)
     return model, notes
 
 
-def new_head(classes: int) -> str:
-    """Say that a head was not trained."""
-    return f"num_classes={classes} is not what the published weights have: the head is new and random."
-
-
-def _cast_notes(given: dict[str, Tensor], origin: str) -> tuple[str, ...]:
-    check_numbers(given, None, origin)
-    return check_numbers(given, {name: torch.empty(0) for name in given if given[name].is_floating_point()}, origin)
-
-
-def _beside(kind: Any, unexpected: list[str]) -> list[str]:
-    """Leave out what belongs to the text tower, which is not built."""
-    if kind.__name__ not in _TOWERS.values():
-        return unexpected
-    return [name for name in unexpected if not name.startswith(("text_", "logit_"))]
+def _checked(plan: _Plan, tensors: dict[str, Tensor], origin: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Take off wrappers and what no model of today has, and refuse numbers of the wrong kind."""
+    others = ("text_", "logit_") if plan.kind.__name__ in _TOWERS.values() else ()  # the text tower is not built
+    kept = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not name.endswith(".position_ids") and not (others and name.startswith(others))
+    }
+    outline = plan.outline.state_dict()
+    given, notes = unwrapped(kept, outline, origin)
+    # Names of older versions are not those of the outline; what they name are floats.
+    cast = check_numbers(given, {name: outline.get(name, torch.empty(0)) for name in given}, origin)
+    return given, (*notes, *cast)
 
 
 def _resized(built: Built, size: tuple[int, int] | None) -> Built:

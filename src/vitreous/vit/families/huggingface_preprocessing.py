@@ -23,7 +23,9 @@ def read(processor: dict[str, Any], image_size: Any) -> Preprocessing:
     size, crop_share, guessed = _size(processor, image_size)
     resample = processor.get("resample", 3)
     interpolation = _RESAMPLING.get(resample, "bicubic") if isinstance(resample, int) else "bicubic"
-    return preprocessing_of(_ORIGIN, size, mean, std, interpolation, crop_share, guessed)
+    return preprocessing_of(
+        _ORIGIN, size, mean=mean, std=std, interpolation=interpolation, crop_share=crop_share, guessed=guessed
+    )
 
 
 def _normalisation(

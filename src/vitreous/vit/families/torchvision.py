@@ -6,7 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitreous.core.errors import InputError, MissingExtraError, UnknownNameError, UnsupportedModelError, near_matches
+from vitreous.core.errors import (
+    InputError,
+    MissingExtraError,
+    UnknownNameError,
+    UnsupportedModelError,
+    near_matches,
+)
 from vitreous.core.preprocessing import Preprocessing
 from vitreous.vit.families import Built, Request, new_head
 from vitreous.vit.families._config import sketch
@@ -30,7 +36,8 @@ def build(request: Request) -> Built:
         sketch(lambda: models.get_model(request.name, weights=None, **options), f"torchvision:{request.name}")
     except (TypeError, ValueError, RuntimeError) as problem:
         raise UnsupportedModelError(
-            f"torchvision:{request.name} cannot be built with {options}: {problem}.", "Leave out image_size or num_classes."
+            f"torchvision:{request.name} cannot be built with {options}: {problem}.",
+            "Leave out image_size or num_classes.",
         ) from problem
     model = models.get_model(request.name, weights=None, **options)
     notes = _load(model, request, published)
@@ -70,9 +77,13 @@ def _load(model: nn.Module, request: Request, published: Any) -> tuple[str, ...]
     path = fetch_url(published.url, f"torchvision:{request.name}")
     new = request.num_classes not in {None, len(published.meta["categories"])}
     notes = apply_weights(
-        model, load_weights(path), path.name, _resample, fresh=("heads.head.", "head.", "classifier.") if new else ()
+        model,
+        load_weights(path),
+        path.name,
+        _resample,
+        fresh=("heads.head.", "head.", "classifier.") if new else (),
     )
-    return (*notes, new_head(request.num_classes)) if new and request.num_classes else notes
+    return (*notes, *new_head(request.num_classes)) if new else notes
 
 
 def _resample(tensors: dict[str, Tensor], model: nn.Module) -> Any:

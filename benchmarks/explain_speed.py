@@ -68,7 +68,7 @@ def peer_gradcam(model: torch.nn.Module, inputs: torch.Tensor) -> Contender:
     def to_grid(tokens: torch.Tensor) -> torch.Tensor:
         return tokens[:, 1:].reshape(tokens.shape[0], 14, 14, -1).permute(0, 3, 1, 2)
 
-    cam = GradCAM(model=model, target_layers=[model.blocks[-1].norm1], reshape_transform=to_grid)  # type: ignore[index,union-attr,list-item]
+    cam = GradCAM(model=model, target_layers=[model.blocks[-1].norm1], reshape_transform=to_grid)  # type: ignore[index,union-attr]
     return lambda: cam(input_tensor=inputs, targets=None)
 
 

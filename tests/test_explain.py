@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from contracts.families import PATCH, WIDE, random_images, scramble, timm_vit
 from PIL import Image
+from safetensors.torch import save_file as save_torch_file
 
 import vitreous as vt
+from contracts.families import PATCH, WIDE, random_images, scramble, timm_vit
 from vitreous.core import errors
 from vitreous.core.errors import InputError, NonFiniteError, OutputError, TargetError, VitreousError
 from vitreous.core.images import read_photo
@@ -390,7 +391,7 @@ def test_a_list_of_targets_must_have_one_for_each_image(vit, call, targets):
 
 
 def test_a_name_asked_of_a_model_without_names(embedder):
-    with pytest.raises(TargetError, match="'koala'.*no class names"):
+    with pytest.raises(TargetError, match=r"'koala'.*no class names"):
         vt.explain(embedder, random_images(embedder, 1), target="koala")
 
 
@@ -417,9 +418,9 @@ def test_an_unknown_method_is_refused_with_near_names(vit, call, name, near):
 
 
 def test_an_unknown_parameter_is_refused_with_near_names(vit, call):
-    with pytest.raises(InputError, match="'rollout'.*'discards'.*Did you mean 'discard'.*fusion, discard, residual"):
+    with pytest.raises(InputError, match=r"'rollout'.*'discards'.*Did you mean 'discard'.*fusion, discard, residual"):
         vt.explain(vit, picture(), "rollout", discards=0.5)
-    with pytest.raises(InputError, match="'mean_attention'.*'block'.*It has: none"):
+    with pytest.raises(InputError, match=r"'mean_attention'.*'block'.*It has: none"):
         vt.compare(vit, picture(), {"mean_attention": {"block": 1}})
     with pytest.raises(InputError, match="methods is empty"):
         vt.compare(vit, picture(), [])
@@ -574,25 +575,23 @@ def test_a_file_is_not_overwritten_unless_asked(vit, heatmap, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["fsync", "link", "fdopen"])
-@pytest.mark.parametrize("exists", [False, True])
-def test_a_failure_in_the_middle_leaves_no_half_file(vit, heatmap, tmp_path, monkeypatch, step, exists):
-    folder = tmp_path / "results"
-    path = folder / "map.vitreous"
-    if exists:
-        vt.explain(vit, picture(9), "rollout")[0].save(path)
-    kept = {file: file.read_bytes() for file in folder.iterdir()} if exists else {}
+@pytest.mark.parametrize("kept", [None, b"an older result"])
+def test_a_failure_in_the_middle_leaves_no_half_file(heatmap, tmp_path, monkeypatch, step, kept):
+    path = tmp_path / "results" / "map.vitreous"
+    path.parent.mkdir()
+    if kept is not None:
+        path.write_bytes(kept)
 
     def fail(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    real = {name: getattr(os, name) for name in ("fsync", "link", "fdopen")}
-    monkeypatch.setattr(os, step, fail)
-    if exists and step == "link":  # not used when overwriting
-        monkeypatch.setattr(type(path), "replace", fail)
-    with pytest.raises(OutputError, match="No space left"):
-        heatmap.save(path, overwrite=exists)
-    assert {file: file.read_bytes() for file in folder.iterdir()} == kept
-    monkeypatch.setattr(os, step, real[step])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        patch.setattr(type(path), "replace", fail)  # in place of the link where a file is overwritten
+        with pytest.raises(OutputError, match="No space left"):
+            heatmap.save(path, overwrite=kept is not None)
+    found = {file: file.read_bytes() for file in path.parent.iterdir()}
+    assert found == ({} if kept is None else {path: kept})
 
 
 def test_a_folder_that_cannot_be_written_is_told(heatmap, tmp_path):
@@ -631,6 +630,14 @@ def test_files_that_are_no_heatmaps_are_told(heatmap, tmp_path):
     for path in (foreign, unlabelled, text, tmp_path / "absent.vitreous", tmp_path):
         with pytest.raises(OutputError, match=path.name):
             vt.Heatmap.load(path)
+
+
+def test_relevance_of_a_type_that_numpy_does_not_have_is_told(heatmap, tmp_path):
+    path = heatmap.save(tmp_path / "map.vitreous")
+    metadata = {"vitreous": json.dumps(header_of(path))}
+    save_torch_file({"relevance": torch.zeros(3, 4, dtype=torch.bfloat16)}, path, metadata=metadata)
+    with pytest.raises(OutputError, match=r"map\.vitreous"):
+        vt.Heatmap.load(path)
 
 
 @pytest.mark.parametrize(

@@ -175,11 +175,12 @@ def explain_each(
     images       a list of paths, PIL images or photographs, or a tensor "b 3 H W"; a single image has to be
                  put in a list
     check_first  read all images before the first is computed. The first error among them, if any, is given
-                 at once, before all results, for a caller who wants to stop there
+                 at once, before all results and again in its place, for a caller who wants to stop there
 
     Other arguments as in `compare`. This is a generator: nothing happens, and no argument is checked,
     before the first result is asked for. What concerns all images alike is raised then: InputError for no
-    images or methods, TargetError, UnknownNameError, MethodNotApplicableError and MemoryEstimateError.
+    images or methods, a tensor of another shape or a batch_size below 1, TargetError, UnknownNameError,
+    MethodNotApplicableError and MemoryEstimateError.
 
         for path, result in zip(paths, vt.explain_each(vit, paths), strict=True):
             if isinstance(result, vt.VitreousError):
@@ -188,13 +189,13 @@ def explain_each(
                 result["agcam"].save(path.with_suffix(".vitreous"))
     """
     plan = _plan(vit, methods)
+    if isinstance(images, Tensor):
+        check_form(images, vit.preprocessing.size)
     count = len(images)
     if count == 0:
         raise InputError("images is empty.", "Give at least one image.")
     targets = _targets(target, count)
     check_targets(targets, vit.outputs, vit.labels, vit.has_classes)
-    if isinstance(images, Tensor):
-        check_form(images, vit.preprocessing.size)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
     capture = _joint_capture(vit, plan)

@@ -26,8 +26,8 @@ PATCH = 8
 def scramble(model: nn.Module, seed: int = 0, strength: float = 1.5) -> nn.Module:
     """Give every parameter a new value, drawn by its name, so that nothing is zero, one or symmetrical.
 
-    Matrices get a standard deviation of strength / sqrt(inputs): scores of attention then spread by about strength ** 2,
-    which makes a softmax neither flat nor one-hot.
+    Matrices get a standard deviation of strength / sqrt(inputs): scores of attention then spread by about
+    strength ** 2, which makes a softmax neither flat nor one-hot.
     """
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)

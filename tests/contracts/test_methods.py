@@ -14,13 +14,13 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 import torch
-from contracts.families import FAMILIES, HandwrittenViT, random_images, scramble
-from contracts.snapshot import nothing_changes
-from oracles.planted import BRIGHTEST, DARKEST, NOTHING, open_planted, planted_images
 from torch import Tensor
 
 import vitreous as vt
 import vitreous.methods
+from contracts.families import FAMILIES, HandwrittenViT, random_images, scramble
+from contracts.snapshot import nothing_changes
+from oracles.planted import BRIGHTEST, DARKEST, NOTHING, open_planted, planted_images
 from vitreous.methods._method import METHODS, Method
 
 ROUNDING = 1e-5
@@ -28,9 +28,7 @@ ROUNDING = 1e-5
 
 NAMES = list(METHODS)
 ORDER = [2, 0, 1]
-EVERYWHERE = [
-    pytest.param(family, name, id=f"{name}-{family}") for family, name in itertools.product(FAMILIES, NAMES)
-]
+EVERYWHERE = [pytest.param(family, name, id=f"{name}-{family}") for family, name in itertools.product(FAMILIES, NAMES)]
 everywhere = pytest.mark.parametrize(("family", "name"), EVERYWHERE)
 every_method = pytest.mark.parametrize("name", NAMES)
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -87,8 +85,8 @@ class Case:
     def assert_same(self, name: str, given: dict[str, Any], found: Tensor, chosen: Any = slice(None)) -> None:
         """Compare a map with that of this case, image by image, up to rounding.
 
-        Rounding is relative to the peak of the numbers that are computed: where a ReLU may cut off almost all of a map, to the
-        peak of the map before it.
+        Rounding is relative to the peak of the numbers that are computed: where a ReLU may cut off almost all of a
+        map, to the peak of the map before it.
         """
         own, before = (
             next(found for other, found in self.maps[name] if other == wanted)[chosen]
@@ -324,7 +322,7 @@ assert random.getstate() == before
     subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)
 
 
-class Interruption(Exception):
+class InterruptionError(Exception):
     """Raised in the middle of something, in place of whatever may go wrong there."""
 
 
@@ -335,16 +333,16 @@ def test_a_call_that_fails_after_the_blocks_ran_leaves_nothing_behind(name):
     def call(model, inputs):
         logits = model(inputs)
         if failing:
-            raise Interruption
+            raise InterruptionError
         return logits
 
     model = scramble(HandwrittenViT())
     vit = vt.open_vit(model, preprocessing=opened("handwritten").preprocessing, call=call)
     case = explained("handwritten")
     failing.append(True)
-    with nothing_changes(model), pytest.raises(Interruption):
+    with nothing_changes(model), pytest.raises(InterruptionError):
         run(vit, case.images, case.targets, name)
-    with nothing_changes(model), torch.no_grad(), pytest.raises(Interruption):
+    with nothing_changes(model), torch.no_grad(), pytest.raises(InterruptionError):
         vt.explain(vit, case.images, name, case.targets)
     failing.clear()
     assert torch.equal(run(vit, case.images, case.targets, name), case.default(name))
@@ -368,11 +366,11 @@ def test_a_method_that_fails_leaves_nothing_behind(family, monkeypatch):
     def interrupted(trace):
         assert trace.attention_grad
         assert trace.attention_grad_cut
-        raise Interruption
+        raise InterruptionError
 
     broken = Method("broken", interrupted, None, True, False, "nothing", "1F1B", "patch", True, True, None)
     monkeypatch.setitem(METHODS._entries, "broken", broken)
-    with nothing_changes(vit.model), pytest.raises(Interruption):
+    with nothing_changes(vit.model), pytest.raises(InterruptionError):
         vt.explain(vit, case.images, "broken", case.targets)
     assert torch.equal(run(vit, case.images, case.targets, "agcam"), case.default("agcam"))
 
@@ -383,10 +381,10 @@ def test_an_edit_that_fails_leaves_nothing_behind(family):
 
     def edit(block, probabilities, values):
         if block == 1:
-            raise Interruption
+            raise InterruptionError
         return probabilities, values
 
-    with nothing_changes(vit.model), pytest.raises(Interruption):
+    with nothing_changes(vit.model), pytest.raises(InterruptionError):
         vit.logits(case.images, edit)
 
 

@@ -4,11 +4,11 @@ import functools
 
 import pytest
 import torch
-from contracts.families import PATCH, WIDE, random_images, scramble, timm_vit
-from oracles import slow
 from torch import nn
 
 import vitreous as vt
+from contracts.families import PATCH, WIDE, random_images, scramble, timm_vit
+from oracles import slow
 from vitreous.methods._method import METHODS
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -179,15 +179,15 @@ def test_rollout_without_residual_by_hand():
 
 
 def test_rollout_fusions_by_hand():
-    # Class rows (.2, .5, .3) and (.6, .3, .1). Largest: (.6, .5, .3) with sum 1.4, half of it plus half the identity has sum
-    # 1.2: (.25, .15) / 1.2. Smallest: (.2, .3, .1) with sum .6, then .8: (.15, .05) / .8
+    # Class rows (.2, .5, .3) and (.6, .3, .1). Largest: (.6, .5, .3) with sum 1.4, half of it plus half the identity
+    # has sum 1.2: (.25, .15) / 1.2. Smallest: (.2, .3, .1) with sum .6, then .8: (.15, .05) / .8
     assert rollout_of([[FIRST, LAST]], fusion="max") == pytest.approx([0.25 / 1.2, 0.15 / 1.2], rel=1e-12)
     assert rollout_of([[FIRST, LAST]], fusion="min") == pytest.approx([0.15 / 0.8, 0.05 / 0.8], rel=1e-12)
 
 
 def test_rollout_discard_by_hand():
-    # Two of nine entries go: of FIRST the .2 and .3 between patches, never the .1 and .2 of the class token. Its rows become
-    # (.6, .25, .15), (.05, .8, 0) / .85 and (.2, .2, .5) / .9. The class row above stays (.8, .15, .05).
+    # Two of nine entries go: of FIRST the .2 and .3 between patches, never the .1 and .2 of the class token. Its rows
+    # become (.6, .25, .15), (.05, .8, 0) / .85 and (.2, .2, .5) / .9. The class row above stays (.8, .15, .05).
     second = 0.8 * 0.25 + 0.15 * 0.8 / 0.85 + 0.05 * 0.2 / 0.9
     third = 0.8 * 0.15 + 0.05 * 0.5 / 0.9
     assert rollout_of([[FIRST], [LAST]], discard=0.23) == pytest.approx([second, third], rel=1e-12)
@@ -231,6 +231,12 @@ def test_parameters_out_of_range_are_refused(name, parameters):
     (given,) = parameters.values()
     with pytest.raises(vt.VitreousError, match=f"{given}"):
         vt.explain(vit, random_images(vit, 1), name, **parameters)
+
+
+def test_a_rollout_of_which_nothing_is_left_is_refused():
+    vit = _float64(class_token=False, global_pool="avg")
+    with pytest.raises(vt.VitreousError, match=r"residual=0 and discard=0\.95"):
+        vt.explain(vit, random_images(vit, 1), "rollout", residual=0.0, discard=0.95)
 
 
 @functools.cache

@@ -2,10 +2,11 @@
 
 Output 0 reads the brightest patch alone, output 1 the darkest alone, output 2 reads nothing. Nothing is trained.
 
-A token has eight channels. The patch convolution writes the patch's mean brightness b and a flag "I am a patch"; class
-and register tokens carry a flag of their own. Head 0 scores a key by sharpness * (b - 1/2), head 1 by the negative of it;
-prefix tokens get a score so low that no float sees them. What head 0 attends to is copied as b, what head 1 attends to as
-1 - b. With a gap between the brightest patch and the next, the softmax is one-hot to the last bit of a float, and so
+A token has eight channels. The patch convolution writes the patch's mean brightness b and a flag "I am a patch";
+class and register tokens carry a flag of their own. Head 0 scores a key by sharpness * (b - 1/2), head 1 by the
+negative of it; prefix tokens get a score so low that no float sees them. What head 0 attends to is copied as b, what
+head 1 attends to as 1 - b. With a gap between the brightest patch and the next, the softmax is one-hot to the last
+bit of a float, and so
 
     output 0 = GAIN * brightest        output 1 = GAIN * (1 - darkest)        output 2 = IDLE
 """

@@ -1,8 +1,8 @@
 """Slow oracles: explanation methods computed again from their definitions, in float64, with nothing borrowed.
 
-A pre-norm ViT is run from its state dict alone, one image at a time, one head at a time, and every n x n matrix is formed
-in full. Nothing of vitreous is imported. Where a definition leaves something open (models without a class token, which
-entries rollout may discard), the convention is stated where it is used.
+A pre-norm ViT is run from its state dict alone, one image at a time, one head at a time, and every n x n matrix is
+formed in full. Nothing of vitreous is imported. Where a definition leaves something open (models without a class
+token, which entries rollout may discard), the convention is stated where it is used.
 """
 
 import math
@@ -33,7 +33,7 @@ class SlowRun:
 
 @dataclass(frozen=True)
 class SlowViT:
-    """A timm VisionTransformer, written out, whose head reads a class token, the mean of the patches or a pooling attention."""
+    """A timm VisionTransformer, written out; its head reads a class token, the patches' mean or a pooling attention."""
 
     weights: dict[str, Tensor]
     heads: int
@@ -63,7 +63,7 @@ class SlowViT:
         return range(self.prefix, self.prefix + self.grid[0] * self.grid[1])
 
     def run(self, pixels: Tensor, cut_attention_inputs: bool = False) -> SlowRun:
-        """Run one normalised image (3, H, W). With `cut_attention_inputs` as AGCAM's code does: x.detach() before q, k, v."""
+        """Run one normalised image (3, H, W); `cut_attention_inputs` like AGCAM's code: x.detach() before q, k, v."""
         pixels = pixels.detach().double().requires_grad_()
         tokens = self._embed(pixels)
         blocks = 1 + max(int(name.split(".")[1]) for name in self.weights if name.startswith("blocks."))
@@ -79,9 +79,9 @@ class SlowViT:
             attention.append(block_attention)
             tokens = tokens + mixed
             tokens = tokens + self._mlp(self._norm(tokens, f"{at}.norm2"), f"{at}.mlp")
-        pooled, reads = {"token": self._class_token, "avg": self._mean, "map": self._pooling_attention}[
-            self.pooling
-        ](tokens)
+        pooled, reads = {"token": self._class_token, "avg": self._mean, "map": self._pooling_attention}[self.pooling](
+            tokens
+        )
         return SlowRun(pixels, self._linear(pooled, "head")[0], reads, scores, attention, entering)
 
     def _embed(self, pixels: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class SlowViT:
         return self._norm(average, "fc_norm"), reads
 
     def _pooling_attention(self, tokens: Tensor) -> tuple[Tensor, list[float]]:
-        """SigLIP's head: one learned query attends to the patches, and an MLP follows; read is what all heads average to."""
+        """SigLIP's head: one learned query attends to the patches, an MLP follows; what is read is the heads' mean."""
         normed = self._norm(tokens, "norm")[list(self.patches)]
         query = self._linear(self.weights["attn_pool.latent"][0], "attn_pool.q")
         key, value = self._linear(normed, "attn_pool.kv").split(normed.shape[1], 1)
@@ -140,10 +140,7 @@ class SlowViT:
     def _norm(self, tokens: Tensor, at: str) -> Tensor:
         centred = tokens - tokens.mean(1, keepdim=True)
         variance = (centred**2).mean(1, keepdim=True)
-        return (
-            centred / torch.sqrt(variance + EPSILON) * self.weights[f"{at}.weight"]
-            + self.weights[f"{at}.bias"]
-        )
+        return centred / torch.sqrt(variance + EPSILON) * self.weights[f"{at}.weight"] + self.weights[f"{at}.bias"]
 
     def _linear(self, tokens: Tensor, at: str) -> Tensor:
         return tokens @ self.weights[f"{at}.weight"].T + self.weights[f"{at}.bias"]
@@ -217,9 +214,7 @@ def attention_gradients(run: SlowRun, score: Score) -> list[list[Tensor]]:
     ]
 
 
-def attention_gradcam(
-    vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True
-) -> Tensor:
+def attention_gradcam(vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True) -> Tensor:
     run = vit.run(pixels)
     gradients = attention_gradients(run, score)[block]
     total = torch.zeros(vit.grid, dtype=torch.float64)

@@ -11,8 +11,6 @@ import timm
 import torch
 import torchvision
 import transformers
-from contracts.families import scramble
-from oracles import handwritten as hand
 from torch import Tensor, nn
 from watched import (
     attention_eager,
@@ -27,6 +25,8 @@ from watched import (
 )
 
 import vitreous as vt
+from contracts.families import scramble
+from oracles import handwritten as hand
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}
 OUTPUTS = 6

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.families import WIDE, scramble, timm_vit
-from contracts.snapshot import nothing_changes
-from oracles import handwritten as hand
 from torch import Tensor, nn
 from watched import METHODS, images_of, maps, plain_logits, preprocessing, require_same_maps
 
 import vitreous as vt
+from contracts.families import WIDE, scramble, timm_vit
+from contracts.snapshot import nothing_changes
+from oracles import handwritten as hand
 
 SIZE = hand.SIZE
 

@@ -7,12 +7,12 @@ import pytest
 import timm.models.eva
 import torch
 import transformers
-from contracts.families import CLASSES, PATCH, WIDE, scramble, timm_vit
-from oracles import handwritten as hand
 from torch import Tensor, nn
 from watched import METHODS, images_of, maps, plain_logits, preprocessing, relative, require_same_maps
 
 import vitreous as vt
+from contracts.families import CLASSES, PATCH, WIDE, scramble, timm_vit
+from oracles import handwritten as hand
 from vitreous.core.errors import MethodNotApplicableError, UnsupportedModelError
 
 IMAGES = images_of(WIDE)

@@ -80,7 +80,7 @@ def streams(blocks: tuple[nn.Module, ...], run: Callable[[], object]) -> list[Te
 def attention_unfused(model: nn.Module, inputs: Tensor) -> list[Tensor]:
     """timm: switch fused attention off and read what the attention dropout is given. Switches it on again."""
     fused = [module for module in model.modules() if getattr(module, "fused_attn", False)]
-    drops = [module.attn_drop for name, module in model.named_modules() if name.endswith("attn") and "pool" not in name]
+    drops = [module for name, module in model.named_modules() if name.endswith(".attn_drop") and "pool" not in name]
     found: list[Tensor] = []
     for module in fused:
         module.fused_attn = False

@@ -4,7 +4,8 @@ All coordinates are continuous and measured in pixels from the upper left corner
 to the right and y down; the centre of the first pixel is (0.5, 0.5). A box is (left, top, right, bottom).
 Sizes are (height, width), as shapes of arrays are; points are (x, y), as in pictures.
 
-Nothing is rounded here. Who draws on pixels decides by where their centres lie (`show.resample`).
+Nothing is rounded here, except that the border of a padded input lies on whole pixels (`content_box`). Who
+draws on pixels decides by where their centres lie (`show.resample`).
 """
 
 from dataclasses import dataclass
@@ -97,8 +98,8 @@ def frame_photo(
     pad     the whole photograph at its own aspect ratio, centred between borders
 
     `photo_size`, `input_size` and `patch` are (height, width) in pixels, `grid` is (rows, columns).
-    `crop_share`, in (0, 1], matters to "crop" alone: the others show the model everything. Crop shows
-    objects in the size that the model was trained on, but hides the borders of the photograph.
+    `crop_share`, in (0, 1], matters to "crop" alone: the others show the model everything. Crop is how most
+    models are evaluated, and hides the borders of the photograph.
 
     Raises InputError for an unknown fit. That sizes are positive is taken for granted: `read_photo` and
     `Preprocessing` refuse others.
@@ -137,7 +138,7 @@ def _crop_window(photo_size: tuple[int, int], input_size: tuple[int, int], share
 
 
 def _pad_window(photo_size: tuple[int, int], input_size: tuple[int, int], _share: float) -> Box:
-    """The window of which the photograph fills the middle, so that its corners lie outside the photograph.
+    """The window of which the photograph fills the middle, so that it reaches beyond the photograph.
 
     Computed from the whole pixels of `content_box`; the scale can thus differ between the axes by a
     rounding.

@@ -100,10 +100,11 @@ def _publish(scratch: Path, path: Path, overwrite: bool) -> None:
 
 
 def read(path: Path) -> "Heatmap":
-    """Read a heatmap back, checking that the file is whole and that its header describes a heatmap of that shape.
+    """Read a heatmap back, checking everything a damaged or foreign file could get wrong.
 
     Raises OutputError for a file that is missing, is no safetensors file, holds no heatmap, has another
-    schema, or whose header lacks a field or has an unknown one. The values are taken as they are.
+    schema, or whose header lacks a field or has an unknown one, and for relevance that is not float32 or
+    not finite.
     """
     from vitreous.core.heatmap import Heatmap  # noqa: PLC0415  (the format and the type know each other)
 
@@ -115,10 +116,12 @@ def read(path: Path) -> "Heatmap":
             relevance = file.get_tensor("relevance") if "relevance" in names else None
     except FileNotFoundError as problem:
         raise OutputError(f"{path} does not exist.", fix) from problem
-    except (OSError, SafetensorError) as problem:
+    except (OSError, SafetensorError, TypeError) as problem:  # numpy has no word for some types
         raise OutputError(f"{path} is not a heatmap file: {problem}.", fix) from problem
     if text is None or relevance is None:
         raise OutputError(f"{path} is a safetensors file, but not a heatmap.", fix)
+    if relevance.dtype != np.float32 or not np.isfinite(relevance).all():
+        raise OutputError(f"{path} holds {relevance.dtype} relevance, or NaN or infinity in it.", fix)
     try:
         header: dict[str, Any] = json.loads(text)
         if header["schema"] != SCHEMA:

@@ -1,6 +1,6 @@
 """Provenance: how a heatmap was made, complete enough to make it again.
 
-A picture outlives the session that made it. Whoever finds it later can tell from this record which model,
+A picture outlives the program that made it. Whoever finds it later can tell from this record which model,
 weights, image and parameters it came from, and by the digests whether what they have is the same.
 """
 
@@ -15,7 +15,7 @@ class Prediction(BaseModel):
     index, label  number of the output, counted from 0, and its name with the index ("output 3" if there are
                   no names)
     logit         the number the model returned
-    probability   the softmax over all outputs, if that is a meaning the output has
+    probability   the softmax over all outputs; None if that is no meaning which the outputs have
     """
 
     model_config = ConfigDict(frozen=True)

@@ -96,10 +96,8 @@ def resolve_target(
             f"target is a list of {len(targets)} for {images} images.",
             "Give one target, or one for each image.",
         )
-    embedding = [item == "embedding" for item in targets]
-    if any(embedding):
-        if not all(embedding):
-            raise TargetError("target mixes 'embedding' with classes.", "Explain the two in separate calls.")
+    _refuse_mixture(targets)
+    if "embedding" in targets:
         absent = torch.full((images,), -1)
         away = logits.detach() - (blank() if blank is not None else 0)
         direction = torch.nn.functional.normalize(away, dim=1)
@@ -123,10 +121,17 @@ def check_targets(
     Takes a list with one target for each image; the other arguments are as in `resolve_target`. What only
     the outputs can tell is left to that function.
     """
+    _refuse_mixture(targets)
     for target in targets:
         if target != "embedding":
             for part in (target.a, target.b) if isinstance(target, Contrast) else (target,):
                 _index(part, 0, outputs, labels, has_classes)
+
+
+def _refuse_mixture(targets: Sequence[Target]) -> None:
+    """The score of an embedding and that of a class have different units: one trace cannot explain both."""
+    if len({target == "embedding" for target in targets}) > 1:
+        raise TargetError("target mixes 'embedding' with classes.", "Explain the two in separate calls.")
 
 
 def label_of(index: int, labels: tuple[str, ...] | None) -> str:

@@ -35,7 +35,8 @@ def rollout(
               register tokens are kept
     residual  share of the skip connection, between 0 and 1
 
-    Raises InputError for values outside these ranges.
+    Raises InputError for values outside these ranges, and for residual=0 where discarding leaves nothing of
+    some token's attention.
     """
     if not 0 <= residual <= 1 or not 0 <= discard < 1:
         raise InputError(
@@ -46,6 +47,11 @@ def rollout(
     for attention in trace.attention:
         fused = _drop_smallest(trace, _fuse(attention, fusion), discard)
         total = (1 - residual) * fused.sum(-1, keepdim=True) + residual
+        if residual == 0 and not bool((total > 0).all()):
+            raise InputError(
+                f"rollout got residual=0 and discard={discard}, which leaves nothing of some token's attention.",
+                "Discard less, or keep a residual.",
+            )
         mixing.append((1 - residual) * fused / total + torch.diag_embed(residual / total.squeeze(-1)))
     return trace.to_grid(follow_down(trace, mixing, residual=[0.0] * len(mixing)))
 

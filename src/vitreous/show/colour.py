@@ -1,4 +1,13 @@
-"""Colour: fixed scales, so that one value has one colour on every map that shares the scale."""
+"""Colour: fixed scales, so that one value has one colour on every map that shares the scale.
+
+Maps that are each stretched to their own range look equally convincing, noise included. Here a scale begins
+at zero, is made once for all maps that are compared, and says how its ends were chosen. Only colours whose
+brightness follows the value, or its magnitude if it is signed, are offered: others draw edges where the map
+has none.
+
+A scale is data (`Scale`), chosen by `scale_for` or by hand; `colourise` applies it. How the colours are
+mixed with a photograph is the business of `show.paint`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,10 +50,17 @@ _MISLEADING = (
 class Scale:
     """Which value has which colour, from `low` to `high` in `unit`; values beyond have the end colour.
 
+    low, high  ends of the scale, in `unit`
+    unit       that of the maps it is for
     colours    a name from `SEQUENTIAL`, or for signed maps from `DIVERGING`; then low = -high
     shared_by  number of maps that are drawn on this scale
     clipped    share of the maps' values that lie beyond the ends
     rule       how the ends were chosen, as a clause
+
+    Raises UnknownNameError for unknown or misleading colours, and InputError for ends that make no scale.
+
+    >>> Scale(0.0, 2.0, "attention mass").strength(np.array([-1.0, 1.0, 3.0]))
+    array([0. , 0.5, 1. ])
     """
 
     low: float
@@ -75,13 +91,17 @@ class Scale:
         return self.colours in DIVERGING
 
     def strength(self, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """Give how far each value is from the low end (from zero if signed), from 0 to 1; NaN stays NaN."""
+        """Give how far each value is from the low end (from zero if signed), from 0 to 1; NaN stays NaN.
+
+        This is what opacity follows: strong evidence against the target is as visible as strong evidence
+        for it.
+        """
         if self.diverging:
             return np.asarray(np.clip(np.abs(values) / self.high, 0, 1))
         return np.asarray(np.clip((values - self.low) / (self.high - self.low), 0, 1))
 
     def describe(self) -> str:
-        """Say in one sentence how the scale was chosen and who shares it."""
+        """Say in one sentence how the scale was chosen and who shares it; a second one if values were clipped."""
         shared = f"; shared with {self.shared_by - 1} other map" + ("s" if self.shared_by > 2 else "")
         beyond = f" {percent(self.clipped, 1)} of the values lie beyond its ends and take the end colour."
         sentence = f"Colour scale {self.rule}{shared if self.shared_by > 1 else ''}."
@@ -98,11 +118,21 @@ def scale_for(
 ) -> Scale:
     """Choose one scale for all given maps. It begins at zero, so that weak noise does not look hot.
 
-    kind    'range' ends at the largest value; 'robust' at `percentile` of the values
-    start   'zero', or 'minimum' to spend all colours between the smallest and the largest value (if unsigned)
+    heatmaps    maps of one unit, all signed or all unsigned
+    kind        'range' ends at the largest value; 'robust' at `percentile` of the values, so that a single
+                outlier does not darken the rest
+    percentile  from 50 to 100; only 'robust' reads it
+    start       'zero', or 'minimum' to spend all colours between the smallest and the largest value (if
+                unsigned)
+    colours     a name from `SEQUENTIAL` or `DIVERGING`; 'viridis', or 'RdBu_r' for signed maps, if not
+                given
 
     Signed maps get a scale that is symmetric about zero. Constant maps have no say. Raises InputError when
     the maps do not have one unit, or are signed and unsigned: `share_of_total` makes those comparable.
+    Other errors as in `scale_over`.
+
+        scale = scale_for([first, second])
+        pictures = [heatmap.overlay(scale=scale) for heatmap in (first, second)]
     """
     kinds = {(heatmap.unit, heatmap.signed) for heatmap in heatmaps}
     if len(kinds) != 1:
@@ -131,7 +161,11 @@ def scale_over(
 ) -> Scale:
     """Choose one scale for arrays of one unit, as `scale_for` does for heatmaps, ignoring what is not finite.
 
-    Raises UnknownNameError for an unknown choice or colour, InputError for colours that do not suit the sign.
+    For values that are no heatmap any more, such as shares of a total. With no values at all, the scale is
+    of arbitrary length and says so. The other arguments are those of `scale_for`.
+
+    Raises UnknownNameError for an unknown choice or colour, InputError for a percentile out of range or
+    colours that do not suit the sign.
     """
     _check_choice("kind", kind, get_args(Kind))
     _check_choice("start", start, get_args(Start))
@@ -154,6 +188,7 @@ def colourise(values: Float[np.ndarray, "height width"], scale: Scale) -> UInt8[
     """Give the colour of each value as red, green, blue and opacity; NaN is transparent, all else opaque.
 
     Values between two of the 255 or 256 levels take the nearer one; those beyond the scale its end colour.
+    Opaque is 255; how much of the photograph is seen is decided in `show.paint`.
     """
     table = _table(scale.colours)
     absent = np.isnan(values)
@@ -167,7 +202,16 @@ def colourise(values: Float[np.ndarray, "height width"], scale: Scale) -> UInt8[
 def _ends(
     values: Float[np.ndarray, " n"], signed: bool, kind: str, percentile: float, start: str
 ) -> tuple[float, float, str]:
-    """Ends of the scale and the clause that states them."""
+    """Ends of the scale and the clause that states them.
+
+    values                   all finite values of all maps, in one row; none if every map is constant
+    signed                   whether ends are those of the magnitude, on both sides of zero
+    kind, percentile, start  as in `scale_for`, checked already
+
+    A percentile that is zero gives way to the largest value: most of such a map is zero, and its few
+    patches are what matters. Unsigned values below zero, which a method ought not to give, extend the scale
+    rather than vanish in its first colour. A scale without extent is made one unit long.
+    """
     if not values.size:
         return (-1.0 if signed else 0.0), 1.0, "of arbitrary length, since every map is constant"
     size = np.abs(values) if signed else values
@@ -187,7 +231,10 @@ def _ends(
 
 @lru_cache(maxsize=16)
 def _table(colours: str) -> UInt8[np.ndarray, "levels 4"]:
-    """Colours of equally spaced values; an odd number if diverging, so that zero has a colour of its own."""
+    """Colours of equally spaced values; an odd number if diverging, so that zero has a colour of its own.
+
+    Kept for the next map, and therefore read-only.
+    """
     levels = 255 if colours in DIVERGING else 256
     table = np.asarray(mpl.colormaps[colours].resampled(levels)(np.arange(levels), bytes=True))
     table.setflags(write=False)
@@ -195,6 +242,7 @@ def _table(colours: str) -> UInt8[np.ndarray, "levels 4"]:
 
 
 def _check_colours(colours: str) -> None:
+    """Refuse colours that are not offered; those that mislead get their reason instead of a near match."""
     known = SEQUENTIAL + DIVERGING
     if colours in known:
         return
@@ -211,6 +259,7 @@ def _check_colours(colours: str) -> None:
 
 
 def _check_choice(argument: str, value: str, known: tuple[Any, ...]) -> None:
+    """Refuse a word that is none of the choices, naming the argument and near matches."""
     if value not in known:
         raise UnknownNameError(
             f"{argument}={value!r} is unknown. {near_matches(value, known)}".strip(),

@@ -1,4 +1,8 @@
-"""Legend: what the colours of a map mean, in its unit, with the ends of its scale and its zero."""
+"""Legend: what the colours of a map mean, in its unit, with the ends of its scale and its zero.
+
+A legend is a picture of a given width, to be put beside or below a map. It repeats in words what was done,
+because pictures are copied without the text around them.
+"""
 
 from collections.abc import Sequence
 
@@ -27,8 +31,16 @@ def draw_legend(
 ) -> Image.Image:
     """Draw title, colour bar, findings (a line each) and notes (one paragraph), exactly `width` pixels wide.
 
-    The text has `size` pixels. A `scale` of None stands for an uninformative map: a flat grey swatch and
-    the words, with its one `value` if given. `coat` as for `draw_bar`.
+    scale        the colours; None stands for an uninformative map: a flat grey swatch and the words instead
+                 of a bar
+    title        in bold, for instance from `title_of`
+    findings     sentences about the map, each wrapped by itself
+    notes        sentences about how it was drawn, in grey
+    width, size  of the legend and of its text, in pixels
+    coat         as for `draw_bar`
+    value        what a constant map is everywhere, in its unit; only read if there is no scale
+
+    Gives an RGB picture as high as its text needs.
     """
     bar = draw_bar(scale, width, size, coat) if scale is not None else _constant_swatch(width, size, value)
     small = max(11, round(size * 0.85))
@@ -43,7 +55,10 @@ def draw_legend(
 def draw_bar(scale: Scale, width: int, size: int, coat: Coat = PURE) -> Image.Image:
     """Draw the colour bar with its ends, its middle (zero if signed) and its unit, `width` pixels wide.
 
-    With a `coat` the colours look as they do over a mid-grey spot of the photograph.
+    With a `coat` the colours look as they do over a mid-grey spot of the photograph: opacity changes
+    colours, and a bar of pure ones could not be compared with the picture. `size` is that of the text, in
+    pixels; the bar is 1.1 times as high. A signed scale has a line that says which end speaks for the
+    target.
     """
     high, pitch = round(size * 1.1), round(size * 1.3)
     tick = max(3, size // 4)
@@ -68,20 +83,27 @@ def draw_bar(scale: Scale, width: int, size: int, coat: Coat = PURE) -> Image.Im
 
 
 def bar_colours(scale: Scale, width: int, height: int, coat: Coat = PURE) -> Image.Image:
-    """Give the colours of the scale from its low end at the left to its high end at the right."""
+    """Give the colours of the scale from its low end at the left to its high end at the right.
+
+    An RGB picture of `width` by `height` pixels, the ends being the centres of the outermost columns.
+    """
     ramp = np.linspace(scale.low, scale.high, width)[None, :].repeat(height, axis=0)
     ground = np.full((height, width, 3), 128, np.uint8)
     return Image.fromarray(blend(ground, ramp, scale, coat))
 
 
 def title_of(heatmap: Heatmap) -> str:
-    """Name the method and the target of a map."""
+    """Name the method and the target of a map, printable on one line."""
     record = heatmap.provenance
     return safe_text(f"{record.method} · target: {record.target}")
 
 
 def _tick_words(scale: Scale, width: int, size: int) -> list[tuple[str, Align]]:
-    """Labels of the ends and the middle; the middle of a one-sided scale goes first where room is short."""
+    """Labels of the ends and the middle; the middle of a one-sided scale is left out where room is short.
+
+    Ends beyond which values were clipped have a sign that says so: at the low end only of a two-sided
+    scale.
+    """
     beyond = scale.clipped > 0
     low = ("≤ " if beyond and scale.diverging else "") + format_value(scale.low)
     high = ("≥ " if beyond else "") + format_value(scale.high)
@@ -94,6 +116,7 @@ def _tick_words(scale: Scale, width: int, size: int) -> list[tuple[str, Align]]:
 
 
 def _constant_swatch(width: int, size: int, value: float | None) -> Image.Image:
+    """Draw what stands in the place of the bar of a constant map, in the same grey as on the picture."""
     swatch = Image.new("RGB", (width, round(size * 1.1)), FLAT_GREY)
     words = CONSTANT_WORDS if value is None else f"{CONSTANT_WORDS} ({format_value(value)} everywhere)"
     return stack([swatch, text_block(words, width, size)], gap=max(3, size // 4))

@@ -1,4 +1,9 @@
-"""Overlay: one map over the photograph that it explains, with its legend."""
+"""Overlay: one map over the photograph that it explains, with its legend.
+
+The order of the steps: the map is resampled to the photograph's pixels, coloured by a scale and laid over
+the grey photograph; what the model did not see is hatched; regions are outlined; the legend says all of
+this in words. Several maps of one photograph are drawn by `show.sheet`, with the same functions.
+"""
 
 import numpy as np
 from PIL import Image
@@ -35,16 +40,29 @@ def draw_overlay(
 ) -> Image.Image:
     """Draw a map over its photograph at the photograph's own size.
 
-    photo          the photograph, if it does not travel with the map
-    scale          the colours, from `scale_for` over all maps to be compared; for this map alone if not given
+    photo                the photograph, if it does not travel with the map
+    scale                the colours, from `scale_for` over all maps to be compared; for this map alone if
+                         not given
     opacity, fade, grey  how the colours are laid over the photograph, see `vitreous.show.paint.Coat`
-    contour, boxes  whether to outline and to box the regions above `threshold` (see `find_regions`)
-    legend         whether to add the legend; without it the picture has exactly the size of the photograph
-    max_side       a photograph with a longer side is reduced to it, and the legend says so
+    interpolation        'bilinear', or 'nearest' to see the patches as they are
+    contour, boxes       whether to outline and to box the regions above `threshold` (see `find_regions`)
+    legend               whether to add the legend; without it the picture has exactly the size of the
+                         photograph
+    max_side             a photograph with a longer side is reduced to it, and the legend says so; in pixels
 
     What the model did not see is hatched. A constant map is painted flat grey and says so. The steps are in
-    the legend and, with the provenance, in `image.info` (see `save_png`). Raises InputError if the photograph
-    is not at hand or is another one, or if `scale` has another unit or cannot show the sign of a signed map.
+    the legend and, with the provenance, in `image.info` (see `save_png`).
+
+    Gives an RGB picture: the photograph, and the legend at its right if it is narrower than 480 pixels,
+    else below it.
+
+    Raises InputError if the photograph is not at hand or is another one, if `scale` has another unit or
+    cannot show the sign of a signed map, or if a number is out of range; UnknownNameError for an unknown
+    interpolation or threshold.
+
+        from vitreous.show.save import save_png
+
+        save_png(draw_overlay(heatmap, boxes=True, threshold=0.9), "cat.png")
     """
     coat = Coat(opacity, fade, grey)
     found = heatmap.photograph(photo)
@@ -81,7 +99,10 @@ def _own_scale(heatmap: Heatmap) -> Scale:
 
 
 def reduced(photo: Image.Image, max_side: int) -> Image.Image:
-    """Give the photograph itself, or a reduced copy whose longer side is `max_side`."""
+    """Give the photograph itself, or a reduced copy whose longer side is `max_side`.
+
+    Never enlarges. Raises InputError for a side below one pixel.
+    """
     longest = max(photo.size)
     if max_side < 1:
         raise InputError(f"max_side={max_side} is out of range.", "Give a number of pixels.")
@@ -92,7 +113,10 @@ def reduced(photo: Image.Image, max_side: int) -> Image.Image:
 
 
 def check_scale(heatmap: Heatmap, scale: Scale) -> Scale:
-    """Give the scale back if it fits the map: the same unit, and two directions for signed values."""
+    """Give the scale back if it fits the map: the same unit, and two directions for signed values.
+
+    Raises InputError otherwise. An unsigned map on a two-sided scale is allowed; it uses one half of it.
+    """
     method = heatmap.provenance.method
     if scale.unit != heatmap.unit:
         raise InputError(
@@ -108,7 +132,15 @@ def check_scale(heatmap: Heatmap, scale: Scale) -> Scale:
 
 
 def mark_regions(picture: Image.Image, regions: Regions, contour: bool, boxes: bool) -> Image.Image:
-    """Outline and box the regions on a picture of the photograph at any size."""
+    """Outline and box the regions on a picture of the photograph at any size.
+
+    picture         the photograph as it is drawn, with or without a map on it
+    regions         from `find_regions`, in pixels of the photograph
+    contour, boxes  which of the two marks to draw
+
+    Lines are as wide as a 400th of the longer side, at least one pixel. Gives the marked picture; boxes are
+    drawn into the one given where there is no contour.
+    """
     stroke = max(1, round(max(picture.size) / 400))
     height, width = regions.frame.photo_size
     if contour:
@@ -125,7 +157,7 @@ def mark_regions(picture: Image.Image, regions: Regions, contour: bool, boxes: b
 
 
 def unseen_steps(heatmap: Heatmap) -> tuple[str, ...]:
-    """Say how much of the photograph is hatched, if any is."""
+    """Say how much of the photograph is hatched, if any is; up to a thousandth counts as none."""
     share = unseen_share(heatmap.frame)
     return (f"Hatched: not seen by the model ({percent(share)} of the photograph).",) if share > 0.001 else ()
 
@@ -139,7 +171,11 @@ def _with_legend(
     findings: tuple[str, ...],
     steps: tuple[str, ...],
 ) -> Image.Image:
-    """Put the legend below a wide picture, or at the right of a narrow one."""
+    """Put the legend below a wide picture, or at the right of a narrow one.
+
+    The text grows with the picture, from 14 to 26 pixels, so that it stays readable when the whole is shown
+    at one size.
+    """
     narrow = drawn.width < _NARROW
     width = _SIDE_LEGEND if narrow else drawn.width
     size = max(14, min(26, width // 36))
@@ -159,10 +195,12 @@ def _with_legend(
 
 
 def _colour_steps(scale: Scale | None, coat: Coat) -> tuple[str, ...]:
+    """Say how values became colours; a constant map has no scale to describe."""
     return (f"Flat grey: {CONSTANT_WORDS}.",) if scale is None else (scale.describe(), coat.describe())
 
 
 def _region_steps(regions: Regions | None, contour: bool, boxes: bool) -> tuple[str, ...]:
+    """Say what the outlines and boxes stand for, if there are any."""
     if regions is None or not len(regions):
         return ()
     marks = " and ".join([*(["outlined"] if contour else []), *(["boxed"] if boxes else [])])
@@ -170,6 +208,7 @@ def _region_steps(regions: Regions | None, contour: bool, boxes: bool) -> tuple[
 
 
 def _reduction_steps(photo: Image.Image, picture: Image.Image) -> tuple[str, ...]:
+    """Say that the photograph was reduced, with both sizes as width by height."""
     if photo.size == picture.size:
         return ()
     before, after = (f"{image.width} by {image.height}" for image in (photo, picture))

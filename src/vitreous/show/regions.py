@@ -1,4 +1,9 @@
-"""Regions: the parts of the photograph whose relevance is above a threshold, with boxes and shares."""
+"""Regions: the parts of the photograph whose relevance is above a threshold, with boxes and shares.
+
+A picture of a heatmap is read differently by everybody; regions say where the relevance lies in numbers and
+in sentences. Shares of area and of relevance belong together: half of the relevance in half of the picture
+is no finding.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +28,9 @@ class Region:
     box         (left, top, right, bottom); right and bottom are the first column and row outside
     area_share  its area, as a share of the part of the photograph that the model saw
     mass_share  its relevance, as a share of all positive relevance on the photograph
-    peak        its largest value, in the unit of the map; peak_at: the pixel (x, y) that has it
-    centre      the centre of its relevance (x, y)
+    peak        its largest value, in the unit of the map (per patch, for maps of single pixels)
+    peak_at     the pixel (x, y) that has it; of several the uppermost, then the leftmost
+    centre      the centre of its relevance (x, y), in continuous coordinates
     """
 
     box: tuple[int, int, int, int]
@@ -39,8 +45,11 @@ class Region:
 class Regions:
     """The regions above one threshold, those with most relevance first.
 
+    regions        as a tuple; iterating over this object and `len` are shorthand for it
     threshold      value above which relevance counts, in `unit` per patch; `rule` says how it was chosen
-    mask           the regions on the photograph
+    unit           that of the map
+    mask           the regions on the photograph, (height, width), read-only
+    frame          the geometry of the map
     signed         the map also holds evidence against the target, of which nothing is counted here
     uninformative  the map is constant, so there are no regions
     off_photo      share of the positive relevance that lies on padding outside the photograph
@@ -65,7 +74,12 @@ class Regions:
         return len(self.regions)
 
     def describe(self, most: int = 3, numbered: bool = False) -> tuple[str, ...]:
-        """Say in plain sentences where the relevance lies: the first `most` regions, then all the others."""
+        """Say in plain sentences where the relevance lies: the first `most` regions, then all the others.
+
+        With `numbered`, sentences begin with the number that `draw_boxes` gives the region. Relevance on
+        padding is told from one per cent on. There is always a sentence: that the map is constant, or that
+        nothing is above the threshold, is a finding as well.
+        """
         what = "evidence for the target" if self.signed else "relevance"
         if self.uninformative:
             return ("The map is constant: it does not say where the model looked.",)
@@ -87,7 +101,10 @@ class Regions:
         return tuple(sentences)
 
     def _whereabouts(self, region: Region) -> str:
-        """Name the ninth of the photograph in which the centre of a region lies."""
+        """Name the ninth of the photograph in which the centre of a region lies, for instance "upper left".
+
+        Of the photograph, not of what the model saw: a person looks for it on the photograph.
+        """
         height, width = self.frame.photo_size
         down = ("upper", "", "lower")[min(int(3 * region.centre[1] / height), 2)]
         across = ("left", "centre", "right")[min(int(3 * region.centre[0] / width), 2)]
@@ -103,15 +120,21 @@ def find_regions(
 ) -> Regions:
     """Find the connected regions of positive relevance above a threshold.
 
-    threshold    'otsu': Otsu's threshold, between the two groups of patches that differ most; 'mean': the
-                 mean of the patches; a number q, 0 <= q < 1: the q-th quantile of the patches
-    least_share  regions with a smaller share of the positive relevance are left out
+    threshold      'otsu': Otsu's threshold, between the two groups of patches that differ most; 'mean': the
+                   mean of the patches; a number q, 0 <= q < 1: the q-th quantile of the patches
+    least_share    regions with a smaller share of the positive relevance are left out
+    interpolation  'bilinear', or 'nearest' for regions of whole patches
 
-    The threshold is computed on the raw patches that lie on the photograph, negative values counted as zero,
-    because resampled pixels are no independent values; the mask is where the resampled relevance exceeds it.
-    Pixel-level maps are summed over each patch first: their single pixels are no regions. Regions that touch
-    at a corner are one. A constant map, or one with no positive value, has no regions; that is not an error.
-    Raises UnknownNameError or InputError for a threshold that is none.
+    The threshold is computed on the raw patches that lie on the photograph, negative values counted as
+    zero, because resampled pixels are no independent values; the mask is where the resampled relevance
+    exceeds it. Pixel-level maps are summed over each patch first: their single pixels are no regions.
+    Regions that touch at a corner are one. A constant map, or one with no positive value, has no regions;
+    that is not an error.
+
+    Raises UnknownNameError or InputError for a threshold that is none, and for a share outside 0 to 1.
+
+        for region in heatmap.regions(threshold=0.9):
+            left, top, right, bottom = region.box
     """
     if not 0 <= least_share <= 1:
         raise InputError(f"least_share={least_share} is out of range.", "Give a share from 0 to 1.")
@@ -140,7 +163,10 @@ def find_regions(
 
 
 def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) -> tuple[float, str]:
-    """Give the threshold and its name."""
+    """Give the threshold and its name, for the sentence that states it.
+
+    Values are those of the patches on the photograph, none below zero.
+    """
     if isinstance(threshold, str):
         if threshold == "mean":
             return float(values.mean(dtype=np.float64)), "the mean"
@@ -178,7 +204,11 @@ def _measure(
     least_share: float,
     mask: Bool[np.ndarray, "height width"],
 ) -> tuple[Region, ...]:
-    """Measure the connected parts of `above` and draw those that are kept into `mask`."""
+    """Measure the connected parts of `above` and draw those that are kept into `mask`.
+
+    Shares are of the relevance on the photograph, and of the pixels that the model saw; sums are in
+    float64, since a photograph has millions of pixels.
+    """
     total = float(pixels.sum(dtype=np.float64))
     down, across = seen_lines(frame)
     seen = int(down.sum()) * int(across.sum())
@@ -200,7 +230,10 @@ def _measure(
 def _region(
     inside: Float[np.ndarray, "rows columns"], top: int, left: int, area_share: float, mass_share: float
 ) -> Region:
-    """Describe one region from its values within its box."""
+    """Describe one region from its values within its box, zero outside the region.
+
+    The centre of pixel 0 is 0.5, as everywhere in `core.frame`.
+    """
     rows, columns = inside.shape
     peak_row, peak_column = np.unravel_index(int(inside.argmax()), inside.shape)
     weight = inside.astype(np.float64) / inside.sum(dtype=np.float64)

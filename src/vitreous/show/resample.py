@@ -1,4 +1,12 @@
-"""Resampling: from the patch grid to the pixels of the photograph, with the exact geometry of the frame."""
+"""Resampling: from the patch grid to the pixels of the photograph, with the exact geometry of the frame.
+
+Resizing the grid to the size of the photograph, as is often done, is right only if nothing was cropped or
+padded. Here every pixel of the photograph asks the frame where its own centre lies on the grid, so that a
+value is drawn where the model saw it. A patch's value belongs to its centre.
+
+Values stay raw: no step here scales them, and interpolation never leaves the range of the values that it
+lies between.
+"""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -33,8 +41,15 @@ def resample(
 ) -> Float32[np.ndarray, "height width"]:
     """Resample values on the patch grid (or on the model input) to the photograph, drawn at `size`.
 
-    `size` (height, width) is the photograph's own if not given; each output pixel is sampled at its centre.
-    The values may be any transform of a heatmap. Raises UnknownNameError for another interpolation.
+    values         (rows, columns): one for each patch of the frame, or one for each pixel of the model
+                   input
+    frame          where the patches lie
+    interpolation  as in `to_photo_pixels`
+    size           (height, width) in which the photograph is drawn; its own if not given
+
+    Each output pixel is sampled at its centre, nothing is averaged: a picture smaller than the grid leaves
+    values out. The values may be any transform of a heatmap. Gives float32 of that size; NaN stands for
+    what was not seen. Raises UnknownNameError for another interpolation.
     """
     known = get_args(Interpolation)
     if interpolation not in known:
@@ -54,14 +69,20 @@ def resample(
 def seen_lines(
     frame: Frame, size: tuple[int, int] | None = None
 ) -> tuple[Bool[np.ndarray, " height"], Bool[np.ndarray, " width"]]:
-    """Say for each pixel row and each pixel column whether its centre lies in the part that the model saw."""
+    """Say for each pixel row and each pixel column whether its centre lies in the part that the model saw.
+
+    A pixel was seen if both its row and its column were, since that part is a rectangle.
+    """
     left, top, right, bottom = frame.seen
     down, across = _pixel_centres(frame, size or frame.photo_size)
     return (down >= top) & (down < bottom), (across >= left) & (across < right)
 
 
 def describe_resampling(shape: tuple[int, int], frame: Frame, interpolation: str) -> str:
-    """Say in one sentence how a map of `shape` was brought to the photograph."""
+    """Say in one sentence how a map of `shape` was brought to the photograph.
+
+    Part of every picture's record, with the number of cells: a smooth picture hides how few they are.
+    """
     cells = "patches" if shape == frame.grid else "pixels of the model input"
     way = "interpolated (bilinear) between" if interpolation == "bilinear" else "drawn as the exact (nearest)"
     return f"Values {way} {shape[0]} by {shape[1]} {cells}."
@@ -78,7 +99,10 @@ def _pixel_centres(
 def _grid_positions(
     shape: tuple[int, ...], frame: Frame, size: tuple[int, int]
 ) -> tuple[Float[np.ndarray, " height"], Float[np.ndarray, " width"]]:
-    """Where the centres of the pixel rows and columns lie on the map, in cells from its upper left corner."""
+    """Where the centres of the pixel rows and columns lie on the map, in cells from its upper left corner.
+
+    The frame has no rotation, so rows and columns can be mapped apart.
+    """
     high, wide = frame.patch if shape == frame.grid else (1, 1)
     down, across = _pixel_centres(frame, size)
     return (
@@ -92,6 +116,7 @@ def _nearest(
     down: Float[np.ndarray, " height"],
     across: Float[np.ndarray, " width"],
 ) -> Float32[np.ndarray, "height width"]:
+    """Take the cell that each position lies in; positions beyond the map take its outermost cell."""
     rows = np.clip(np.floor(down), 0, values.shape[0] - 1).astype(np.intp)
     columns = np.clip(np.floor(across), 0, values.shape[1] - 1).astype(np.intp)
     return np.asarray(values[:, columns][rows])
@@ -102,7 +127,10 @@ def _bilinear(
     down: Float[np.ndarray, " height"],
     across: Float[np.ndarray, " width"],
 ) -> Float32[np.ndarray, "height width"]:
-    """Interpolate along the rows first, while the map is still small, then down the columns."""
+    """Interpolate along the rows first, while the map is still small, then down the columns.
+
+    The second step goes some rows at a time, so that its scratch arrays stay small beside the result.
+    """
     before, after, weight = _neighbours(across, values.shape[1])
     wide = values[:, before] + (values[:, after] - values[:, before]) * weight
     before, after, weight = _neighbours(down, values.shape[0])
@@ -117,7 +145,10 @@ def _bilinear(
 def _neighbours(
     positions: Float[np.ndarray, " n"], cells: int
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """The two cells whose centres enclose each position, and the weight of the second one."""
+    """The two cells whose centres enclose each position, and the weight of the second one.
+
+    Beyond the outermost centres both are the outermost cell, which makes the map constant there.
+    """
     index = np.clip(positions - 0.5, 0, cells - 1)  # the centre of cell i lies at i + 0.5
     before = np.floor(index).astype(np.intp)
     return before, np.minimum(before + 1, cells - 1), (index - before).astype(np.float32)

@@ -1,4 +1,10 @@
-"""Comparison sheet: several maps of one photograph side by side, on one scale that makes them comparable."""
+"""Comparison sheet: several maps of one photograph side by side, on one scale that makes them comparable.
+
+Methods have different units, so their raw values cannot share a scale. Here every map is expressed in
+multiples of the uniform share: one means as much as each patch would have if the relevance were spread
+evenly. That keeps what the eye compares, which is how concentrated a map is and where, and gives up what it
+cannot compare.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +38,11 @@ _Cell: TypeAlias = tuple[Image.Image, Image.Image, Image.Image]  # head, picture
 class _Panel:
     """One map as the sheet draws it. A scale of None stands for an uninformative map.
 
-    remarks  what stands below the picture; bar: whether its own colour bar does, too
+    heatmap, values  the map, and what is drawn of it: shares of the total, or its raw relevance
+    scale            the colours, shared with the other panels as far as units allow
+    regions          what is outlined; None without contours
+    remarks          what stands below the picture
+    bar              whether its own colour bar does, too
     """
 
     heatmap: Heatmap
@@ -59,15 +69,30 @@ def draw_sheet(
 ) -> Image.Image:
     """Draw the photograph and one panel per map, each with its method, its unit and its note.
 
-    values      'share': every map in multiples of the uniform share (`share_of_total`), all on one scale,
-                signed maps on its two-sided version; 'raw': values as they are, one scale for each unit
-    kind        how scales end, as in `scale_for`; by default one patch of one map does not darken all others
-    contour     whether to outline the regions above `threshold` and to put the first one into words
-    columns     panels in a row; chosen to make the sheet about as high as wide if not given
-    panel_side  longer side of each picture in pixels; the photograph is enlarged or reduced to it
-    notes       a remark for each method name, for instance 'same for every class'
+    heatmaps                  maps of one photograph, drawn in this order
+    photo                     the photograph, if it does not travel with the first map
+    values                    'share': every map in multiples of the uniform share (`share_of_total`), all
+                              on one scale, signed maps on its two-sided version; 'raw': values as they are,
+                              one scale for each unit
+    kind                      how scales end, as in `scale_for`; by default one patch of one map does not
+                              darken all others
+    contour                   whether to outline the regions above `threshold` and to put the first one into
+                              words
+    threshold, interpolation  as in `find_regions`
+    columns                   panels in a row, the photograph included; if not given, one row up to four
+                              panels, else two rows, or rows of five
+    panel_side                longer side of each picture in pixels, at least 160; the photograph is
+                              enlarged or reduced to it
+    notes                     a remark for each method name, for instance 'same for every class'
+    coat                      how colours are laid over the photograph, as in `blend`
 
-    Raises InputError if there is no map, or if the maps do not explain the same photograph.
+    Gives an RGB picture with the record of every map in its `info`, to be written by `save_png`. What was
+    done to values and colours is said below the panels.
+
+    Raises InputError if there is no map, if the maps do not explain the same photograph or it is not at
+    hand, or if a number leaves no room; UnknownNameError for an unknown choice.
+
+        save_png(draw_sheet(list(vt.compare(vit, "cat.jpg").values())), "cat.png")
     """
     if values not in {"share", "raw"}:
         raise UnknownNameError(
@@ -101,6 +126,7 @@ def draw_sheet(
 
 
 def _check_maps(heatmaps: Sequence[Heatmap], columns: int | None, panel_side: int) -> None:
+    """Refuse what makes no sheet. Photographs are told apart by the digest of their pixels, not by their names."""
     if not heatmaps:
         raise InputError("A comparison sheet needs at least one map, got none.", "Give a list of heatmaps.")
     if len({heatmap.provenance.image_digest for heatmap in heatmaps}) != 1:
@@ -122,7 +148,10 @@ def _at_side(photo: Image.Image, side: int) -> Image.Image:
 
 
 def _on_one_scale(heatmaps: Sequence[Heatmap], kind: str) -> list[_Panel]:
-    """Express all maps as shares; the one-sided and the two-sided scale end at the same value."""
+    """Express all maps as shares; the one-sided and the two-sided scale end at the same value.
+
+    Equal strength then has equal opacity on signed and unsigned maps. Magnitudes decide the end.
+    """
     shares = [share_of_total(heatmap) for heatmap in heatmaps]
     telling = [share for share, heatmap in zip(shares, heatmaps, strict=True) if not heatmap.uninformative]
     magnitudes = scale_over([np.abs(share) for share in telling], SHARE_UNIT, signed=False, kind=kind)
@@ -135,7 +164,11 @@ def _on_one_scale(heatmaps: Sequence[Heatmap], kind: str) -> list[_Panel]:
 
 
 def _on_scales_by_unit(heatmaps: Sequence[Heatmap], kind: str) -> list[_Panel]:
-    """Keep raw values; maps of one unit share a scale."""
+    """Keep raw values; maps of one unit share a scale.
+
+    Signed and unsigned maps of one unit do not: their scales have different ends. Each panel has a colour
+    bar of its own.
+    """
     groups: dict[tuple[str, bool], list[Heatmap]] = {}
     for heatmap in heatmaps:
         groups.setdefault((heatmap.unit, heatmap.signed), []).append(heatmap)
@@ -153,7 +186,7 @@ def _columns_for(cells: int) -> int:
 
 
 def _photo_cell(picture: Image.Image, heatmaps: Sequence[Heatmap]) -> _Cell:
-    """Head, picture and foot of the photograph's own cell."""
+    """Head, picture and foot of the photograph's own cell, with nothing drawn on it but a thin frame."""
     width = max(picture.width, _NARROWEST)
     framed = picture.copy()
     edge = (0, 0, picture.width - 1, picture.height - 1)
@@ -167,7 +200,11 @@ def _photo_cell(picture: Image.Image, heatmaps: Sequence[Heatmap]) -> _Cell:
 
 
 def _cell(panel: _Panel, picture: Image.Image, coat: Coat, interpolation: str) -> _Cell:
-    """Head, picture and foot of one map's cell."""
+    """Head, picture and foot of one map's cell.
+
+    The steps are those of `draw_overlay`, on a picture of the panel's size. Regions are outlined, not
+    boxed.
+    """
     frame = panel.heatmap.frame
     width = max(picture.width, _NARROWEST)
     values = resample(panel.values, frame, interpolation, (picture.height, picture.width))
@@ -182,7 +219,11 @@ def _cell(panel: _Panel, picture: Image.Image, coat: Coat, interpolation: str) -
 
 
 def _remarks(panel: _Panel, notes: Mapping[str, str]) -> tuple[str, ...]:
-    """What is said below one panel."""
+    """What is said below one panel: the first finding, the target, and what the colours cannot tell.
+
+    With a common scale these are the largest value in shares and the unit of the raw map. The note for the
+    method comes last, as a sentence.
+    """
     heatmap = panel.heatmap
     remarks = [] if panel.regions is None else list(panel.regions.describe()[:1])
     if panel.scale is None and panel.regions is None:
@@ -198,7 +239,10 @@ def _remarks(panel: _Panel, notes: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _grid(cells: Sequence[_Cell], columns: int) -> Image.Image:
-    """Arrange cells in rows; the pictures of a row have one upper edge, whatever the length of the titles."""
+    """Arrange cells in rows; the pictures of a row have one upper edge, whatever the length of the titles.
+
+    Cells may have feet of different height; the next row begins below the lowest.
+    """
     rows = []
     for start in range(0, len(cells), columns):
         row = cells[start : start + columns]
@@ -209,6 +253,7 @@ def _grid(cells: Sequence[_Cell], columns: int) -> Image.Image:
 
 
 def _heading(heatmaps: Sequence[Heatmap], width: int) -> Image.Image:
+    """Say how many maps of which models there are; maps of different models may stand on one sheet."""
     models = sorted({safe_text(heatmap.provenance.model) for heatmap in heatmaps})
     title = f"{len(heatmaps)} explanation{'s' if len(heatmaps) > 1 else ''} of one photograph"
     model = text_block(f"Model: {', '.join(models)}", width, _SMALL, ink=GREY_INK)
@@ -221,7 +266,10 @@ def _scales(panels: Sequence[_Panel]) -> list[Scale]:
 
 
 def _shared_legends(panels: Sequence[_Panel], width: int, coat: Coat) -> list[Image.Image]:
-    """Draw the one-sided and the two-sided version of the common scale, whichever are in use."""
+    """Draw the one-sided and the two-sided version of the common scale, whichever are in use.
+
+    Gives one picture with both side by side, or none if every map is constant.
+    """
     scales, gap = _scales(panels), 2 * _TEXT
     if not scales:
         return []
@@ -230,7 +278,11 @@ def _shared_legends(panels: Sequence[_Panel], width: int, coat: Coat) -> list[Im
 
 
 def _value_steps(panels: Sequence[_Panel], values: str) -> tuple[str, ...]:
-    """Say what was done to the values and how the scales were chosen."""
+    """Say what was done to the values and how the scales were chosen.
+
+    A sentence about raw scales begins with the units that it holds for. Of the common scale the one-sided
+    and two-sided version have one rule, so it is told once.
+    """
     if values == "raw":
         units: dict[str, list[str]] = {}
         for scale in _scales(panels):
@@ -245,7 +297,7 @@ def _value_steps(panels: Sequence[_Panel], values: str) -> tuple[str, ...]:
 
 
 def _drawing_steps(panels: Sequence[_Panel], interpolation: str, coat: Coat) -> tuple[str, ...]:
-    """Say how values became colours, and what the marks mean."""
+    """Say how values became colours, and what the marks mean; what holds for several panels is told once."""
     rules = {panel.regions.rule: None for panel in panels if panel.regions is not None}
     unseen = {step: None for panel in panels for step in unseen_steps(panel.heatmap)}
     resampled = {

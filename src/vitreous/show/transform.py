@@ -1,4 +1,8 @@
-"""Transforms: the stated, recorded steps between raw relevance and a picture that compares several maps."""
+"""Transforms: the stated, recorded steps between raw relevance and a picture that compares several maps.
+
+Each has a sentence (`SHARE_SENTENCE`, `PATCH_SUM_SENTENCE`) that goes into the record of a sheet in which
+it was used. Overlays of a single map show raw values.
+"""
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -16,7 +20,8 @@ PATCH_SUM_SENTENCE = "Maps of single pixels are first summed over each patch."
 def to_patches(heatmap: Heatmap) -> Float32[np.ndarray, "gh gw"]:
     """Give the raw relevance per patch: a pixel-level map is summed over each patch, others stay as they are.
 
-    Pixels of the model input beyond the last whole patch belong to no patch and are left out.
+    Gives (gh, gw) in the heatmap's unit. Sums are in float64, and signs cancel within a patch. Pixels of
+    the model input beyond the last whole patch belong to no patch and are left out.
     """
     rows, columns = heatmap.frame.grid
     if heatmap.relevance.shape == (rows, columns):
@@ -30,7 +35,8 @@ def share_of_total(heatmap: Heatmap) -> Float32[np.ndarray, "gh gw"]:
     """Express each patch in multiples of the uniform share, so that different units can be compared.
 
     The value is relevance / sum of |relevance| * number of patches, on patch sums; its sign is kept. A map
-    that is zero everywhere stays zero.
+    that is zero everywhere stays zero. The mean of the magnitudes is 1; the largest possible value is the
+    number of patches.
     """
     patches = to_patches(heatmap).astype(np.float64)
     total = np.abs(patches).sum()
@@ -53,7 +59,11 @@ def photo_cover(heatmap: Heatmap) -> Float[np.ndarray, "gh gw"]:
 
 
 def share_off_photo(heatmap: Heatmap) -> float:
-    """Give the share of the positive relevance on padding, where no picture shows it."""
+    """Give the share of the positive relevance on padding, where no picture shows it.
+
+    A patch that lies partly on padding counts by its area there. From 0 to 1; 0 for a map without positive
+    relevance.
+    """
     positive = np.clip(to_patches(heatmap).astype(np.float64), 0, None)
     total = float(positive.sum())
     return 0.0 if total == 0 else float((positive * (1 - photo_cover(heatmap))).sum()) / total

@@ -1,4 +1,7 @@
-"""Words and numbers for people: safe text, percentages, values."""
+"""Words and numbers for people: safe text, percentages, values.
+
+Numbers are rounded as far as a reader can use them; the exact ones are in the record of the picture.
+"""
 
 _LONGEST_NAME = 200
 
@@ -7,7 +10,10 @@ def safe_text(text: str, most: int = _LONGEST_NAME) -> str:
     """Make any string printable on one line: control characters become spaces, long text is cut.
 
     Names of files and classes come from anywhere; a line break or a right-to-left mark in one must not
-    disturb a legend.
+    disturb a legend. Gives at most `most` characters, the last of them an ellipsis if something was cut.
+
+    >>> safe_text("a" + chr(10) + "b"), safe_text("abcdef", 4)
+    ('a b', 'abc…')
     """
     printable = "".join(character if character.isprintable() else " " for character in text[: 4 * most])
     line = " ".join(printable.split())
@@ -15,7 +21,11 @@ def safe_text(text: str, most: int = _LONGEST_NAME) -> str:
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Write a share as a percentage; a small one that is not zero does not become zero."""
+    """Write a share as a percentage; a small one that is not zero does not become zero.
+
+    >>> percent(0.1234), percent(0.1234, 1), percent(0.0001)
+    ('12 %', '12.3 %', 'less than 1 %')
+    """
     least = 10.0 ** (-2 - digits)
     if 0 < share < least:
         return f"less than {least:.{digits}%}".replace("%", " %")
@@ -23,5 +33,11 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def format_value(value: float) -> str:
-    """Write a number with three significant digits and a true minus sign."""
+    """Write a number with three significant digits and a true minus sign.
+
+    Very large and very small ones get a power of ten.
+
+    >>> format_value(0.012345), format_value(123456.0)
+    ('0.0123', '1.23e+05')
+    """
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")

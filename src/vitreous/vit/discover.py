@@ -50,8 +50,8 @@ def find_blocks(model: nn.Module, sighting: Sighting) -> tuple[tuple[nn.Module, 
         parts = _attending_parts(module, square)
         anchors = _anchors(parts, sighting) if parts is not None else None
         if parts is not None and anchors is not None:
+            refuse_silent(model, sighting)
             refuse_other_axes(model, square[0].shape[-1], _tokens(anchors[0], sighting))
-            refuse_silent(model, sighting, square)
             return parts, anchors
     refuse_unblocked(model, square)
 

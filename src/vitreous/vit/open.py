@@ -94,9 +94,9 @@ def _open_plain(
     shape = next(seen.shape for seen in sighting.attention if seen.square)
     size = (int(probes.shape[2]), int(probes.shape[3]))
     with _faults_explained(net):
-        layout = find_layout(body, size, shape[-1], sighting.stride, probes)
-        watched = check_tapped(body, probes[:2])
+        watched = check_tapped(body, probes[:2])  # first, since a random model would confuse all that follows
         last = watched.recording.tokens[len(blocks)]
+        layout = find_layout(body, size, shape[-1], sighting.stride, probes)
         readout = find_readout(body, sighting, layout, probes, last)
     rows = (readout.rows.start, readout.rows.stop) if readout.kind == "token" else None
     return _vit(

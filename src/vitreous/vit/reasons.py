@@ -49,10 +49,10 @@ def refuse_other_axes(model: nn.Module, attends: int, tokens: int) -> None:
         )
 
 
-def refuse_silent(model: nn.Module, sighting: Sighting, square: list[SeenAttention]) -> None:
+def refuse_silent(model: nn.Module, sighting: Sighting) -> None:
     """Refuse if a block ran beside attending ones and showed no attention: it would be left out without a word."""
     names = {id(module): name for name, module in model.named_modules()}
-    attending = {id(module) for seen in square for module in seen.running}
+    attending = {id(module) for seen in sighting.attention for module in seen.running}
     called = {id(seen.module) for seen in sighting.modules}
     for holder in model.modules():
         children = list(holder.children())

@@ -15,8 +15,8 @@ Out, Overwrite                               folder of the results, and whether 
 Json, Debug                                  output for programs, and tracebacks for whoever reports a
                                              defect
 
-Typer builds the option from the annotation: the help is written for `vitreous COMMAND --help`, in one line,
-and names the default only where the command line has none.
+Typer builds the option from the annotation. Where leaving one out means more than its default shows, as
+None does, the help says what.
 """
 
 from pathlib import Path

@@ -1,9 +1,8 @@
 """What commands share while they run: errors as messages, models and photographs from options, progress.
 
 Two kinds of mistakes are kept apart. What is wrong with the command line itself is a `typer.BadParameter`,
-status 2, and is looked for before a model is opened where that is possible. What the package refuses is a
-`VitreousError`: its code, cause and fix are printed in one line, status 3. Anything else is a defect of the
-program and shows its traceback.
+status 2. What the package refuses is a `VitreousError`: its code, cause and fix are printed in one line,
+status 3. Anything else is a defect of the program and shows its traceback.
 """
 
 import json
@@ -140,7 +139,7 @@ def chosen_target(target: str | None, against: str | None) -> Any:
 
 
 def chosen_fit(fit: str) -> "Fit":
-    """Check --fit before a model is opened for nothing. Gives it back; raises typer.BadParameter for another word."""
+    """Check --fit and give it back. Raises typer.BadParameter for another word, as Typer does for its own choices."""
     from vitreous.core.frame import Fit  # noqa: PLC0415
 
     known: tuple[Fit, ...] = get_args(Fit)

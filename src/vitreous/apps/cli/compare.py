@@ -62,9 +62,6 @@ def run(
     the relevance that each patch would have if it were spread evenly. The raw maps are written beside it
     (.METHOD.vitreous). A photograph that fails is reported, and the others go on.
 
-    Methods that do not apply to the model are left out, unless they are named: then the reason is told and
-    nothing is done.
-
     For example, two methods on a folder, and why the first class rather than the second:
 
     vitreous compare photos/ -m rollout -m gradcam --target 281 --against 285

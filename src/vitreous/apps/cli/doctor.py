@@ -22,8 +22,8 @@ def run(
 ) -> None:
     """Open a model, check it, and say what was found: tokens, attention, preprocessing, methods, memory.
 
-    No photograph is needed: the model is run on a few random inputs. For a method that does not apply the
-    reason is given, for the others the memory that one image needs.
+    No photograph is needed: the model is run on a few random inputs. For each method the memory that one
+    image needs is told, or why it does not apply.
 
     For example, with fine-tuned weights for ten classes:
 

@@ -13,6 +13,7 @@ from torch import nn
 from vitreous.methods._method import METHODS
 from vitreous.vit.memory import bytes_per_image
 from vitreous.vit.open import open_vit
+from vitreous.vit.selfcheck import CHECKS
 from vitreous.vit.vit import Vit
 
 _KINDS = {
@@ -131,14 +132,8 @@ def doctor(model: Vit | str | Path | nn.Module, **options: Any) -> Diagnosis:
     Raises what `open_vit` raises. A model without plain attention is refused as there; with
     `require_attention=False` it gets a diagnosis in which only pixel methods apply.
     """
-    vit = model if isinstance(model, Vit) else open_vit(model, **options)
+    vit = model if isinstance(model, Vit) else open_vit(model, **{"require_attention": False, **options})
     plain = bool(vit.blocks)
-    checks = (
-        "one attention call per block",
-        "tapped logits equal plain logits",
-        "readout of the last tokens equals the logits",
-        "images do not influence each other",
-    )
     return Diagnosis(
         model=vit.name,
         weights_source=vit.source,
@@ -162,7 +157,7 @@ def doctor(model: Vit | str | Path | nn.Module, **options: Any) -> Diagnosis:
         crop_share=vit.preprocessing.crop_share,
         device=str(vit.device),
         dtype=str(vit.dtype).removeprefix("torch."),
-        checks=checks if plain else (),
+        checks=CHECKS if plain else (),
         methods=tuple(_verdict(vit, name) for name in METHODS),
         warnings=vit.warnings,
     )

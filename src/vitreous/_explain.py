@@ -174,8 +174,8 @@ def explain_each(
 
     images       a list of paths, PIL images or photographs, or a tensor "b 3 H W"; a single image has to be
                  put in a list
-    check_first  read all images before the first is computed. The first error among them, if any, is given
-                 at once, before all results and again in its place, for a caller who wants to stop there
+    check_first  read all images before the first is computed. If one has an error, the first error
+                 is the only thing given, and nothing is computed
 
     Other arguments as in `compare`. This is a generator: nothing happens, and no argument is checked,
     before the first result is asked for. What concerns all images alike is raised then: InputError for no
@@ -201,8 +201,10 @@ def explain_each(
     capture = _joint_capture(vit, plan)
     size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH)
     early = [_prepare(vit, images, index, fit) for index in range(count)] if check_first else None
-    if early is not None:
-        yield from [item for item in early if isinstance(item, VitreousError)][:1]
+    problems = [item for item in early or [] if isinstance(item, VitreousError)]
+    if problems:
+        yield problems[0]
+        return
     for start in range(0, count, size):
         indices = range(start, min(start + size, count))
         prepared = [early[index] if early is not None else _prepare(vit, images, index, fit) for index in indices]
@@ -242,7 +244,7 @@ def _plan(vit: Vit, methods: Methods | None) -> list[_Planned]:
         methods = [name for name in METHODS if not METHODS[name].why_not(vit)]
     if isinstance(methods, str):
         methods = [methods]
-    given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, {})
+    given = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
     if not given:
         raise InputError("methods is empty.", "Name at least one method; see vt.list_methods().")
     plan = [_Planned(METHODS[name], METHODS[name].complete(parameters)) for name, parameters in given.items()]

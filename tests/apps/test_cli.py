@@ -1,6 +1,7 @@
 """The command line as a person and a pipeline meet it: output, files, exit status."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import vitreous as vt
+from vitreous.apps.cli._running import result_names
 from vitreous.apps.cli.main import app
 
 MODEL = "timm:test_vit"  # a six-block ViT of timm for tests: 160 pixels, patches of 16
@@ -137,6 +139,17 @@ def test_targets_by_name_index_and_contrast(weights, photos, tmp_path):
     explain(weights, photos / "a.png", "--against", "3", expect=2)
 
 
+@pytest.mark.parametrize("odd", ["²", "--5", ""])
+def test_odd_targets_are_told_like_any_other(weights, photos, tmp_path, odd):
+    assert "VX-E400" in explain(weights, photos / "a.png", "-o", tmp_path / "o", f"--target={odd}", expect=3).stderr
+
+
+def test_result_names_are_all_different():
+    names = result_names([Path("a.png"), Path("a.jpg"), Path("a-2.png"), Path("A.gif")])
+    assert len({name.casefold() for name in names}) == 4
+    assert names[:2] == ["a", "a-2"]
+
+
 def test_photographs_of_the_same_name_do_not_overwrite_each_other(weights, photos, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -162,6 +175,8 @@ def test_parameters_reach_the_method(weights, photos, tmp_path):
         (["--method", "agcamm"], 3, "agcam"),
         (["--fit", "stretch"], 2, "squash"),
         (["--image-size", "big"], 2, "224x320"),
+        (["--image-size", "²"], 2, "224x320"),
+        (["--set", "detach=perhaps"], 3, "VX-E120"),
         (["--labels", "/nonexistent"], 2, "cannot be read"),
         (["--weights", "/nonexistent.safetensors"], 3, "VX-E300"),
         (["--model", "timm:vit_tinny_patch16_224"], 3, "vit_tiny_patch16_224"),
@@ -201,8 +216,15 @@ def test_doctor_tells_layout_checks_and_methods(weights):
     assert all(method["applies"] for method in facts["methods"])
 
 
-def test_doctor_refuses_a_convolutional_model():
-    result = run("doctor", "timm:resnet18", "--weights", "random", expect=3)
+def test_doctor_says_why_methods_do_not_apply_to_a_convolutional_model():
+    result = run("doctor", "timm:resnet18", "--weights", "random")
+    assert "Only pixel methods apply. Check 'attention captured' failed" in result.stdout
+    assert "no: the model has no plain attention" in result.stdout
+    assert re.search(r"method: +saliency +\d+ MiB", result.stdout)
+
+
+def test_explain_refuses_a_convolutional_model_and_names_what_still_applies(photos, tmp_path):
+    result = run("explain", photos, "--model", "timm:resnet18", "--weights", "random", "-o", tmp_path / "o", expect=3)
     assert "VX-E201" in result.stderr
     assert "saliency" in result.stderr
 

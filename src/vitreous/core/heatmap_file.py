@@ -12,7 +12,7 @@ provenance    the fields of `Provenance`; one that is missing or unknown makes t
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -56,15 +56,16 @@ def write_whole(path: Path, content: bytes, overwrite: bool) -> Path:
     """Write bytes through a temporary file beside `path`, so that a crash leaves no half file.
 
     Missing folders are made. The content is on the disk before it gets its name, and the temporary file,
-    ".writing-" and random letters, is removed whatever happens short of a crash. Without `overwrite`, the
-    folder has to allow hard links, which FAT does not.
+    ".writing-" and random letters, is removed whatever happens short of a crash.
 
     Raises OutputExistsError if the file exists and `overwrite` is not given, OutputError if it cannot be
     written.
     """
+    scratch = path.parent / f".writing-{uuid.uuid4().hex}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        # Not tempfile: its files are private, and a result has the permissions of any new file.
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as problem:
         raise OutputError(f"{path} cannot be written: {problem.strerror}.", "Choose another folder.") from problem
     try:
@@ -72,31 +73,32 @@ def write_whole(path: Path, content: bytes, overwrite: bool) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _publish(Path(scratch), path, overwrite)
+        _publish(scratch, path, overwrite)
     except OSError as problem:
         raise OutputError(
             f"{path} cannot be written: {problem.strerror}.", "Free space or choose another folder."
         ) from problem
     finally:
-        Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
     return path
 
 
 def _publish(scratch: Path, path: Path, overwrite: bool) -> None:
     """Give the finished file its name; a hard link fails if the name is taken, without a gap to race in.
 
-    The process's umask can only be read by setting it, so for a moment it is 0 for other threads, too.
+    File systems without hard links (FAT, some network shares) get a look and a rename, which have one.
     """
-    umask = os.umask(0)
-    os.umask(umask)
-    scratch.chmod(0o666 & ~umask)  # a temporary file is private; a result has the permissions of any new file
-    if overwrite:
-        scratch.replace(path)
-        return
-    try:
-        os.link(scratch, path)
-    except FileExistsError as problem:
-        raise OutputExistsError(f"{path} exists already.", "Choose another name, or allow overwriting.") from problem
+    if not overwrite:
+        try:
+            os.link(scratch, path)
+        except OSError as problem:
+            if path.exists() or isinstance(problem, FileExistsError):
+                raise OutputExistsError(
+                    f"{path} exists already.", "Choose another name, or allow overwriting."
+                ) from problem
+        else:
+            return
+    scratch.replace(path)
 
 
 def read(path: Path) -> "Heatmap":
@@ -136,7 +138,7 @@ def read(path: Path) -> "Heatmap":
             frame=_frame(header["frame"]),
             provenance=Provenance.model_validate(header["provenance"]),
         )
-    except (KeyError, TypeError, ValueError, ValidationError, InputError) as problem:
+    except (KeyError, TypeError, AttributeError, ValueError, ValidationError, InputError) as problem:
         raise OutputError(f"{path} has a damaged heatmap header: {problem}.", fix) from problem
 
 

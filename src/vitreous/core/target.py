@@ -107,7 +107,7 @@ def resolve_target(
     for image, item in enumerate(targets):
         first, second = (item.a, item.b) if isinstance(item, Contrast) else (item, None)
         plus.append(_index(first, int(best[image]), outputs, labels, has_classes))
-        minus.append(-1 if second is None else _index(second, -1, outputs, labels, has_classes))
+        minus.append(-1 if second is None else _index(second, int(best[image]), outputs, labels, has_classes))
         name = label_of(plus[-1], labels)
         names.append(name if second is None else f"{name} minus {label_of(minus[-1], labels)}")
     return ResolvedTarget("logit", torch.tensor(plus), torch.tensor(minus), tuple(names))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from pydantic import TypeAdapter, ValidationError
+
 from vitreous.core.errors import InputError, MethodNotApplicableError, near_matches
 from vitreous.core.registry import Registry
 from vitreous.vit.passes import Capture
@@ -61,8 +63,8 @@ class Method:
     def complete(self, given: Parameters) -> dict[str, Any]:
         """Fill in the defaults.
 
-        Raises InputError for a parameter that the method does not have, naming near matches. Values are
-        left to the method itself.
+        Raises InputError for a parameter that the method does not have, naming near matches, and for a value
+        that is not what the method's signature says. Ranges are left to the method itself.
         """
         for name in given:
             if name not in self.defaults:
@@ -71,7 +73,18 @@ class Method:
                     f"Method {self.name!r} has no parameter {name!r}. {near}".strip(),
                     f"It has: {', '.join(self.defaults) or 'none'}.",
                 )
-        return {**self.defaults, **given}
+        return {**self.defaults, **{name: self._checked(name, value) for name, value in given.items()}}
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """Check one value against the annotation of its parameter; a whole number will do for a float."""
+        expected = inspect.signature(self.function).parameters[name].annotation
+        try:
+            return TypeAdapter(expected).validate_python(value)
+        except ValidationError as problem:
+            raise InputError(
+                f"Method {self.name!r} got {name}={value!r}.",
+                f"Expected {getattr(expected, '__name__', expected)}: {problem.errors()[0]['msg'].lower()}.",
+            ) from problem
 
     def is_signed(self, parameters: Parameters) -> bool:
         """Whether the map can be negative with these parameters, which have to be complete."""

@@ -229,8 +229,9 @@ def _remarks(panel: _Panel, notes: Mapping[str, str]) -> tuple[str, ...]:
     if panel.scale is None and panel.regions is None:
         remarks.append(f"{CONSTANT_WORDS.capitalize()}.")
     remarks.append(f"Target: {safe_text(heatmap.provenance.target)}.")
-    if not panel.bar or panel.scale is None:
+    if not panel.bar and panel.scale is not None:
         remarks.append(f"Largest: {format_value(float(np.abs(panel.values).max()))} {SHARE_UNIT}.")
+    if not panel.bar or panel.scale is None:
         remarks.append(f"Raw unit: {safe_text(heatmap.unit)}{', signed' if heatmap.signed else ''}.")
     if heatmap.provenance.method in notes:
         note = safe_text(notes[heatmap.provenance.method]).rstrip(".")

@@ -61,6 +61,11 @@ def refuse_random(model: nn.Module) -> None:
             )
 
 
+def is_quantised(model: nn.Module) -> bool:
+    """Whether PyTorch's integer layers are in a model. They have no gradient, and some let it pass by as if they were not there."""
+    return any("quantized" in type(module).__module__.split(".") for module in model.modules())
+
+
 def pick_logits(output: Any) -> Logits:
     """Find the scores (b, k) in whatever a model returns.
 

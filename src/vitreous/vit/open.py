@@ -42,8 +42,9 @@ def open_vit(
 ) -> Vit:
     """Open a Vision Transformer and prove that it can be watched.
 
-    model          "timm:NAME", "hf:ORGANISATION/NAME[@revision]", "torchvision:NAME", "open_clip:NAME[/TAG]", a folder
-                   written by `save_pretrained`, or any nn.Module, which stays the caller's and is not changed
+    model          "timm:NAME", "hf:ORGANISATION/NAME[@revision]", "torchvision:NAME", "open_clip:NAME[/TAG]", "timm:"
+                   or "open_clip:" followed by "hf-hub:ORGANISATION/NAME[@revision]", a folder in the format of one of
+                   these libraries, or any nn.Module, which stays the caller's and is not changed
     weights        None for the library's published weights, a local .safetensors or .pth file, or "random"
     num_classes    outputs of the head, where they differ from the published model
     image_size     (height, width) in pixels, or one number for both, where it differs from the published model
@@ -79,9 +80,10 @@ def open_vit(
     }
     try:
         return _open_plain(net, body_call, sighting, probes, common)
-    except UnsupportedModelError:
+    except UnsupportedModelError as problem:
         if require_attention:
             raise
+        common["warnings"] = (*built.warnings, *warnings, f"Only pixel methods apply. {problem.cause}")
     return _open_opaque(Body(net, body_call, (), (), eager=sighting.eager), wanted, common)
 
 
@@ -128,8 +130,6 @@ def _faults_explained(net: nn.Module) -> Iterator[None]:
 def _open_opaque(body: Body, preprocessing: Preprocessing, common: dict[str, object]) -> Vit:
     """Open a model whose inside stays closed: only pixel methods apply, and the whole image is one patch."""
     layout = Layout(0, 0, (1, 1), preprocessing.size)
-    note = "The model has no plain attention: only pixel methods apply."
-    common = {**common, "warnings": (*common["warnings"], note)}  # type: ignore[misc]
     return _vit(body, layout, common, heads=0, width=0, readout=None, attention_kind="none")
 
 

@@ -12,6 +12,16 @@ from vitreous.core.errors import UnsupportedModelError
 from vitreous.vit.body import Body
 from vitreous.vit.passes import Capture, Pass, read_out, run_pass
 
+CHECKS = (
+    "one attention call per block",
+    "no block runs twice",
+    "tapped logits equal plain logits",
+    "images do not influence each other",
+    "the attention of an image is its own",
+    "readout of the last tokens equals the logits",
+)
+"""What is proved about every model that is opened with its blocks, in the order in which it is proved."""
+
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference of logits that is rounding, relative to the largest logit (at least 1), by the type computed in."""
 

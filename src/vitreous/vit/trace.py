@@ -12,6 +12,7 @@ from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.core.shapes import Attention, Images, Logits, PatchMap, PerImage, PerToken, Tokens, Values
 from vitreous.core.target import ResolvedTarget, resolve_target
 from vitreous.vit.ambient import exact
+from vitreous.vit.body import is_quantised
 from vitreous.vit.passes import Capture, Pass, run_pass
 from vitreous.vit.readout import Readout
 from vitreous.vit.tap import AttentionCall, Edit, Rules
@@ -192,7 +193,8 @@ class Trace:
         """
         explained = self.score if of is None else of
         nodes = list(nodes)
-        if not explained.requires_grad or not all(node.requires_grad for node in nodes):
+        reached = explained.requires_grad and all(node.requires_grad for node in nodes)
+        if not reached or is_quantised(self.vit.model):
             raise MethodNotApplicableError(
                 "No gradient reaches the model's inside: it is quantised, scripted, or was traced without a graph.",
                 "Use a method that needs no gradient, such as 'rollout'.",

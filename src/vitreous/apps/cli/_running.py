@@ -5,7 +5,9 @@ status 2. What the package refuses is a `VitreousError`: its code, cause and fix
 status 3. Anything else is a defect of the program and shows its traceback.
 """
 
+import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +81,7 @@ class ModelOptions:
     labels: Path | None
     device: str | None
 
-    def open(self) -> "vt.Vit":
+    def open(self, require_attention: bool = True) -> "vt.Vit":
         """Open the model, telling what is going on: it can take a while.
 
         Warnings about what had to be guessed go to standard error, and into every heatmap's record. Raises
@@ -95,6 +97,7 @@ class ModelOptions:
             image_size=_size(self.image_size),
             labels=_lines(self.labels),
             device=self.device,
+            require_attention=require_attention,
         )
         for warning in vit.warnings:
             tell(f"Warning: {warning}")
@@ -106,7 +109,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     sides = text.lower().split("x")
-    if len(sides) not in {1, 2} or not all(side.isdigit() and int(side) for side in sides):
+    if not re.fullmatch(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?", text.lower()):
         raise typer.BadParameter(
             f"{text!r} is no size; give 384 or 224x320 (height x width)", param_hint="--image-size"
         )
@@ -132,10 +135,10 @@ def chosen_target(target: str | None, against: str | None) -> Any:
     import vitreous as vt  # noqa: PLC0415
 
     if against is None:
-        return _class(target)
+        return None if target is None else _class(target)
     if target is None:
         raise typer.BadParameter("--against needs --target: why this class rather than that", param_hint="--against")
-    return vt.Contrast(_class(target) or 0, _class(against) or 0)
+    return vt.Contrast(_class(target), _class(against))
 
 
 def chosen_fit(fit: str) -> "Fit":
@@ -149,12 +152,12 @@ def chosen_fit(fit: str) -> "Fit":
     raise typer.BadParameter(f"{fit!r} is not one of {', '.join(known)}", param_hint="--fit")
 
 
-def _class(text: str | None) -> int | str | None:
+def _class(text: str) -> int | str:
     """Read a class: an index if it is made of digits, else a name.
 
     A minus sign stays with the number, to be refused as an index.
     """
-    return int(text) if text is not None and text.lstrip("-").isdigit() else text
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
 
 
 def chosen_parameters(settings: list[str] | None) -> dict[str, Any]:
@@ -228,11 +231,11 @@ def result_names(photos: list[Path]) -> list[str]:
     >>> result_names([Path("a/cat.jpg"), Path("b/Cat.jpg")])
     ['cat', 'Cat-2']
     """
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     names = []
     for photo in photos:
         stem = (photo.stem or "photo")[:120]
-        folded = stem.casefold()
-        seen[folded] = seen.get(folded, 0) + 1
-        names.append(stem if seen[folded] == 1 else f"{stem}-{seen[folded]}")
+        numbered = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
+        names.append(next(name for name in numbered if name.casefold() not in taken))
+        taken.add(names[-1].casefold())
     return names

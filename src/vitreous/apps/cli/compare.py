@@ -23,10 +23,9 @@ from vitreous.apps.cli._running import (
     print_json,
     progress,
     result_names,
-    tell,
     told_errors,
 )
-from vitreous.apps.cli.explain import DEFAULT_MODEL, finish
+from vitreous.apps.cli.explain import DEFAULT_MODEL, finish, report_failure
 
 if TYPE_CHECKING:
     import vitreous as vt
@@ -70,13 +69,14 @@ def run(
         import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
 
         files = find_photos(photos)
+        wanted, how = chosen_target(target, against), chosen_fit(fit)
         vit = ModelOptions(model, weights, num_classes, image_size, labels, device).open()
         results = vt.explain_each(
             vit,
             files,
             method or None,
-            chosen_target(target, against),
-            chosen_fit(fit),
+            wanted,
+            how,
             batch_size=batch_size,
             seed=seed,
         )
@@ -88,7 +88,7 @@ def run(
                     problem = deliver_comparison(result, file, out / name, overwrite, as_json)
                 if problem is not None:
                     failures.append((file, problem))
-                    tell(f"{file}: {problem}")
+                    report_failure(file, problem, as_json)
                 advance()
         finish(failures, len(files))
 

@@ -72,13 +72,14 @@ def run(
 
         files = find_photos(photos)
         parameters = chosen_parameters(settings)
+        wanted, how = chosen_target(target, against), chosen_fit(fit)  # checked before a model is opened for nothing
         vit = ModelOptions(model, weights, num_classes, image_size, labels, device).open()
         results = vt.explain_each(
             vit,
             files,
             {method: parameters},
-            chosen_target(target, against),
-            chosen_fit(fit),
+            wanted,
+            how,
             batch_size=batch_size,
             seed=seed,
         )
@@ -90,7 +91,7 @@ def run(
                     problem = deliver_explanation(result[method], file, out / f"{name}.{method}", overwrite, as_json)
                 if problem is not None:
                     failures.append((file, problem))
-                    _report_failure(file, problem, as_json)
+                    report_failure(file, problem, as_json)
                 advance()
         finish(failures, len(files))
 
@@ -151,7 +152,7 @@ def write_results(heatmap: "vt.Heatmap", stem: Path, overwrite: bool) -> list[Pa
     return paths
 
 
-def _report_failure(file: Path, problem: "vt.VitreousError", as_json: bool) -> None:
+def report_failure(file: Path, problem: "vt.VitreousError", as_json: bool) -> None:
     """Report one photograph that failed: on standard error always, and with --json as an object in its place.
 
     The object has "file" and "error" with code, cause and fix, so that a program finds one line for each

@@ -19,7 +19,9 @@ def code_and_docstring_lines(path):
     text = path.read_text(encoding="utf-8")
     documented = set()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
             documented.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
     lines = dict(enumerate(text.splitlines(), start=1))
     filled = {number for number, line in lines.items() if line.strip() and not line.strip().startswith("#")}

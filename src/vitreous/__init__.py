@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from vitreous._version import __version__
 
 if TYPE_CHECKING:
+    from vitreous._doctor import doctor
     from vitreous._explain import compare, explain, explain_each, list_methods
     from vitreous.core.errors import VitreousError
     from vitreous.core.frame import Frame
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from vitreous.core.preprocessing import Preprocessing
     from vitreous.core.provenance import Provenance
     from vitreous.core.target import Contrast
-    from vitreous._doctor import doctor
     from vitreous.vit.open import open_vit
     from vitreous.vit.passes import Capture
     from vitreous.vit.trace import Trace

@@ -105,10 +105,11 @@ class Diagnosis(BaseModel):
             "outputs": f"{self.outputs} {self.output_kind}, {'with' if self.labels else 'without'} names",
             "blocks": f"{self.blocks} with {self.heads} heads, width {self.width}",
             "attention": self.attention,
-            "tokens": f"{self.tokens} = {self.prefix} prefix + {self.grid[0]} x {self.grid[1]} patches + {self.suffix} suffix",
+            "tokens": f"{self.tokens} = {self.prefix} prefix + {self.grid[0]} x {self.grid[1]} patches "
+            f"+ {self.suffix} suffix",
             "read from": self.readout,
-            "input": f"{self.input_size[0]} x {self.input_size[1]} pixels, patches of {self.patch[0]} x {self.patch[1]}, "
-            f"mean {self.mean}, std {self.std}, crop share {self.crop_share}",
+            "input": f"{self.input_size[0]} x {self.input_size[1]} pixels, patches of "
+            f"{self.patch[0]} x {self.patch[1]}, mean {self.mean}, std {self.std}, crop share {self.crop_share}",
             "computes": f"{self.dtype} on {self.device}",
         }
         lines = [f"{name + ':':11} {value}" for name, value in facts.items()]

@@ -27,7 +27,9 @@ def weights(tmp_path_factory):
     torch.manual_seed(5)
     model = timm.create_model("test_vit")
     path = tmp_path_factory.mktemp("weights") / "test_vit.safetensors"
-    save_file({name: tensor * (1 + 3 * name.endswith("qkv.weight")) for name, tensor in model.state_dict().items()}, path)
+    save_file(
+        {name: tensor * (1 + 3 * name.endswith("qkv.weight")) for name, tensor in model.state_dict().items()}, path
+    )
     return path
 
 
@@ -80,7 +82,9 @@ def test_top_five_are_printed_with_the_models_own_probabilities(weights, photos,
     with vit.trace(_input_of(vit, photos / "a.png")) as trace:
         expected = trace.logits[0].detach().softmax(0).topk(5)
     assert [found["index"] for found in record["predictions"]] == expected.indices.tolist()
-    assert [found["probability"] for found in record["predictions"]] == pytest.approx(expected.values.tolist(), abs=1e-6)
+    assert [found["probability"] for found in record["predictions"]] == pytest.approx(
+        expected.values.tolist(), abs=1e-6
+    )
     assert record["target"] == heatmap.provenance.target == record["predictions"][0]["label"]
 
 
@@ -99,7 +103,9 @@ def test_a_bad_file_is_reported_and_the_others_go_on(weights, photos, tmp_path):
     bad = photos / "bad.png"
     bad.write_text("not a picture", encoding="utf-8")
     out = tmp_path / "out"
-    result = explain(weights, photos / "a.png", bad, tmp_path / "missing.jpg", photos / "b [x].jpg", "--out", out, expect=1)
+    result = explain(
+        weights, photos / "a.png", bad, tmp_path / "missing.jpg", photos / "b [x].jpg", "--out", out, expect=1
+    )
     assert result.stdout.count("predicted") == 2
     assert "bad.png: VX-E102" in result.stderr
     assert "missing.jpg: VX-E101" in result.stderr
@@ -160,7 +166,17 @@ def test_photographs_of_the_same_name_do_not_overwrite_each_other(weights, photo
 
 def test_parameters_reach_the_method(weights, photos, tmp_path):
     result = explain(
-        weights, photos / "a.png", "-m", "rollout", "--set", "discard=0.5", "--set", "fusion=max", "-o", tmp_path / "o", "--json"
+        weights,
+        photos / "a.png",
+        "-m",
+        "rollout",
+        "--set",
+        "discard=0.5",
+        "--set",
+        "fusion=max",
+        "-o",
+        tmp_path / "o",
+        "--json",
     )
     parameters = json.loads(result.stdout)["provenance"]["parameters"]
     assert parameters == {"fusion": "max", "discard": 0.5, "residual": 0.5}

@@ -181,9 +181,7 @@ class PairBlocks(nn.Module):
         def normed(inner: nn.Module) -> nn.Module:
             return nn.Sequential(nn.LayerNorm(WIDTH), inner)
 
-        self.layers = nn.ModuleList(
-            [nn.ModuleList([normed(Attention(core)), normed(mlp())]) for _ in range(depth)]
-        )
+        self.layers = nn.ModuleList([nn.ModuleList([normed(Attention(core)), normed(mlp())]) for _ in range(depth)])
         self.norm = nn.LayerNorm(WIDTH)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -227,16 +225,10 @@ HOLDERS: dict[str, Callable[[], nn.Module]] = {
     "attributes": lambda: AttributeBlocks(lambda: Block(Attention(by_product))),
     "one block": lambda: Blocks(lambda: Block(Attention(by_sdpa)), 1),
     "multihead": lambda: Blocks(lambda: Block(Multihead(batch_first=True, need_weights=False)), 2),
-    "multihead, weights asked for": lambda: Blocks(
-        lambda: Block(Multihead(batch_first=True, need_weights=True)), 2
-    ),
-    "multihead, tokens first": lambda: Blocks(
-        lambda: Block(Multihead(batch_first=False, need_weights=False)), 2
-    ),
+    "multihead, weights asked for": lambda: Blocks(lambda: Block(Multihead(batch_first=True, need_weights=True)), 2),
+    "multihead, tokens first": lambda: Blocks(lambda: Block(Multihead(batch_first=False, need_weights=False)), 2),
     "encoder layers": lambda: Blocks(lambda: encoder_layer(batch_first=True), 2),
-    "encoder layers, tokens first": lambda: Blocks(
-        lambda: encoder_layer(batch_first=False), 2, sequence_first=True
-    ),
+    "encoder layers, tokens first": lambda: Blocks(lambda: encoder_layer(batch_first=False), 2, sequence_first=True),
     "encoder layers, post-norm": lambda: Blocks(lambda: encoder_layer(batch_first=True, norm_first=False), 2),
     "encoder": lambda: nn.TransformerEncoder(encoder_layer(batch_first=True), 2, enable_nested_tensor=False),
 }

@@ -14,9 +14,7 @@ def test_same_value_has_the_same_colour_on_maps_with_other_neighbours(make):
     scale = scale_for([one, other])
     colour = colourise(one.relevance, scale)[0, 1].tolist()
     assert (
-        colour
-        == colourise(other.relevance, scale)[0, 0].tolist()
-        == colourise(other.relevance, scale)[0, 2].tolist()
+        colour == colourise(other.relevance, scale)[0, 0].tolist() == colourise(other.relevance, scale)[0, 2].tolist()
     )
     assert scale.shared_by == 2
 
@@ -137,10 +135,5 @@ def test_scales_that_mislead_are_refused(make):
 def test_a_value_takes_the_nearer_level():
     scale = Scale(0.0, 255.0, "u")
     drawn = colourise(np.array([[3.0, 3.4, 2.6, 4.0]]), scale)[0]
-    assert (
-        drawn[0].tolist()
-        == drawn[1].tolist()
-        == drawn[2].tolist()
-        == list(mpl.colormaps["viridis"](3, bytes=True))
-    )
+    assert drawn[0].tolist() == drawn[1].tolist() == drawn[2].tolist() == list(mpl.colormaps["viridis"](3, bytes=True))
     assert drawn[3].tolist() == list(mpl.colormaps["viridis"](4, bytes=True))

@@ -38,9 +38,7 @@ def test_picture_without_legend_has_the_size_of_the_photograph(make):
 
 def test_opacity_zero_shows_the_photograph_itself(make, photo_of):
     photo = photo_of((8, 12))
-    drawn = draw_overlay(
-        make([[0.0, 1.0]], photo=photo), opacity=0.0, grey=False, contour=False, legend=False
-    )
+    drawn = draw_overlay(make([[0.0, 1.0]], photo=photo), opacity=0.0, grey=False, contour=False, legend=False)
     assert np.array_equal(np.asarray(drawn), np.asarray(photo))
 
 
@@ -100,10 +98,7 @@ def test_large_photograph_is_reduced_and_says_so(make):
     heatmap = make([[0.0, 1.0], [0.3, 0.2]], size=(60, 90))
     drawn = draw_overlay(heatmap, max_side=45, legend=False)
     assert drawn.size == (45, 30)
-    assert (
-        "Photograph reduced from 90 by 60 to 45 by 30 pixels."
-        in json.loads(drawn.info["vitreous"])["display"]
-    )
+    assert "Photograph reduced from 90 by 60 to 45 by 30 pixels." in json.loads(drawn.info["vitreous"])["display"]
     whole = draw_overlay(heatmap, legend=False)
     assert not any("reduced" in step for step in json.loads(whole.info["vitreous"])["display"])
 

@@ -35,21 +35,15 @@ def test_two_blobs_have_their_boxes_shares_and_order(make):
 
 def test_boxes_on_a_cropped_photograph(make):
     # 24 x 32 input from a 48 x 100 photograph: scale 2, the window is 64 wide and starts at 18.
-    found = find_regions(
-        make(two_blobs(), size=(48, 100), fit="crop"), threshold="mean", interpolation="nearest"
-    )
+    found = find_regions(make(two_blobs(), size=(48, 100), fit="crop"), threshold="mean", interpolation="nearest")
     assert [region.box for region in found] == [(18 + 8, 8, 18 + 24, 24), (18 + 40, 32, 18 + 64, 40)]
-    assert found.regions[0].area_share == pytest.approx(
-        4 / 48
-    )  # of what the model saw, not of the photograph
+    assert found.regions[0].area_share == pytest.approx(4 / 48)  # of what the model saw, not of the photograph
     assert "what the model saw" in found.describe()[0]
 
 
 def test_boxes_on_a_padded_photograph(make):
     # A 24 x 48 photograph in a 24 x 32 input: scale 1.5, 16 rows of photograph below 4 rows of padding.
-    found = find_regions(
-        make(two_blobs(), size=(24, 48), fit="pad"), threshold="mean", interpolation="nearest"
-    )
+    found = find_regions(make(two_blobs(), size=(24, 48), fit="pad"), threshold="mean", interpolation="nearest")
     assert [region.box for region in found] == [(6, 0, 18, 12), (30, 18, 48, 24)]
     assert found.off_photo == 0
 
@@ -109,9 +103,7 @@ def test_only_positive_evidence_of_a_signed_map_counts(make):
     (region,) = found
     assert region.mass_share == pytest.approx(1.0)
     assert found.threshold == pytest.approx(2.0)
-    assert found.describe() == (
-        "100 % of the evidence for the target in a region of 8 % of the picture, left.",
-    )
+    assert found.describe() == ("100 % of the evidence for the target in a region of 8 % of the picture, left.",)
 
 
 def test_equal_regions_are_ordered_from_top_to_bottom_and_left_to_right(make):
@@ -163,9 +155,7 @@ def test_map_without_positive_values_has_no_regions(make, threshold):
     found = find_regions(make([[-1.0, 0.0], [-3.0, -2.0]], signed=True), threshold=threshold)
     assert not found.uninformative
     assert list(found) == []
-    assert found.describe() == (
-        "No region of the photograph has evidence for the target above the threshold.",
-    )
+    assert found.describe() == ("No region of the photograph has evidence for the target above the threshold.",)
 
 
 def test_relevance_only_on_padding_gives_no_regions(make):

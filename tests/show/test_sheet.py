@@ -23,9 +23,7 @@ def panels_of(sheet, count, side=320, height=160):
     pixels = np.asarray(sheet)
     rows = np.flatnonzero((pixels[:, 15 + side // 2] == (10, 60, 110)).all(axis=-1))
     top = rows.min() - 1  # the photograph's edge line
-    return [
-        pixels[top : top + height, 15 + i * (side + 15) : 15 + i * (side + 15) + side] for i in range(count)
-    ]
+    return [pixels[top : top + height, 15 + i * (side + 15) : 15 + i * (side + 15) + side] for i in range(count)]
 
 
 def test_maps_that_differ_only_in_unit_look_the_same(make, photo):

@@ -8,9 +8,7 @@ from vitreous.show.transform import photo_cover, share_of_total, share_off_photo
 
 def test_share_of_total_by_hand(make):
     shares = share_of_total(make([[1.0, -2.0], [0.0, 5.0]], signed=True))
-    np.testing.assert_allclose(
-        shares, [[0.5, -1.0], [0.0, 2.5]]
-    )  # total 8 over 4 patches: 2 is the uniform share
+    np.testing.assert_allclose(shares, [[0.5, -1.0], [0.0, 2.5]])  # total 8 over 4 patches: 2 is the uniform share
 
 
 def test_share_of_total_forgets_the_unit(make):
@@ -47,6 +45,4 @@ def test_relevance_on_padding(make):
 
 def test_patch_partly_on_padding(make):
     heatmap = make([[1.0], [1.0]], patch=(8, 16), size=(12, 24), fit="pad")
-    np.testing.assert_allclose(
-        photo_cover(heatmap), [[0.5], [0.5]]
-    )  # 8 of 16 rows of the input are photograph
+    np.testing.assert_allclose(photo_cover(heatmap), [[0.5], [0.5]])  # 8 of 16 rows of the input are photograph

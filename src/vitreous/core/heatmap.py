@@ -77,15 +77,19 @@ class Heatmap:
         Raises InputError when the photograph is not at hand, as after `load`, or is another one, and an
         ImageError if it cannot be read. A copy saved anew as JPEG is another one: its pixels differ.
         """
-        if photo is None and self.photo is None:
+        if photo is not None:
+            found = read_photo(photo)
+        elif self.photo is not None:
+            found = self.photo()
+        else:
             raise InputError(
                 f"The photograph {self.provenance.image!r} is not stored with the heatmap.",
                 "Pass it: heatmap.overlay(photo='…').",
             )
-        found = self.photo() if photo is None and self.photo is not None else read_photo(photo)  # type: ignore[arg-type]
         if found.digest != self.provenance.image_digest:
             raise InputError(
-                f"The photograph {found.name!r} is not the one that was explained ({self.provenance.image!r}): their pixels differ.",
+                f"The photograph {found.name!r} is not the one that was explained "
+                f"({self.provenance.image!r}): their pixels differ.",
                 "Pass the original file.",
             )
         return found

@@ -6,6 +6,7 @@ first question, not with the package, so that the command line can start without
 
 import fnmatch
 import pkgutil
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Generic, TypeVar
@@ -28,6 +29,8 @@ class Registry(Generic[Entry]):
         self._package = package
         self._entries: dict[str, Entry] = {}
         self._scanned = False
+        self._scanning = False
+        self._lock = threading.RLock()
 
     def add(self, name: str, entry: Entry) -> None:
         """Register `entry`. Raises ValueError if the name is taken: that is a mistake in the code, not of a user."""
@@ -58,12 +61,17 @@ class Registry(Generic[Entry]):
     def _scan(self) -> None:
         """Import the public modules of the package, once.
 
-        Marked as done before it begins, so that a module which asks the registry while it is imported does
-        not start over.
+        A second thread waits for the first. A module that asks the registry while it is imported gets what is
+        there so far, and a scan that failed is tried again by whoever asks next.
         """
-        if self._scanned:
-            return
-        self._scanned = True
-        for module in pkgutil.iter_modules(import_module(self._package).__path__):
-            if not module.name.startswith("_"):
-                import_module(f"{self._package}.{module.name}")
+        with self._lock:
+            if self._scanned or self._scanning:
+                return
+            self._scanning = True
+            try:
+                for module in pkgutil.iter_modules(import_module(self._package).__path__):
+                    if not module.name.startswith("_"):
+                        import_module(f"{self._package}.{module.name}")
+                self._scanned = True
+            finally:
+                self._scanning = False

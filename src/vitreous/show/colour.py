@@ -136,9 +136,7 @@ def scale_for(
     """
     kinds = {(heatmap.unit, heatmap.signed) for heatmap in heatmaps}
     if len(kinds) != 1:
-        found = ", ".join(
-            sorted(f"{unit!r} ({'signed' if signed else 'unsigned'})" for unit, signed in kinds)
-        )
+        found = ", ".join(sorted(f"{unit!r} ({'signed' if signed else 'unsigned'})" for unit, signed in kinds))
         raise InputError(
             f"One colour scale cannot serve maps of different kinds: {found or 'no map given'}.",
             "Give maps of one unit, or use vitreous.show.transform.share_of_total first.",

@@ -67,9 +67,7 @@ def draw_overlay(
     coat = Coat(opacity, fade, grey)
     found = heatmap.photograph(photo)
     scale = None if heatmap.uninformative else check_scale(heatmap, scale or _own_scale(heatmap))
-    regions = (
-        find_regions(heatmap, threshold=threshold, interpolation=interpolation) if contour or boxes else None
-    )
+    regions = find_regions(heatmap, threshold=threshold, interpolation=interpolation) if contour or boxes else None
     picture = reduced(found.image, max_side)
     size = (picture.height, picture.width)
     values = resample(heatmap.relevance, heatmap.frame, interpolation, size)
@@ -87,9 +85,7 @@ def draw_overlay(
         *_reduction_steps(found.image, picture),
     )
     sentences = regions.describe(numbered=boxes) if regions is not None else ()
-    canvas = (
-        _with_legend(drawn, heatmap, scale, coat=coat, findings=sentences, steps=steps) if legend else drawn
-    )
+    canvas = _with_legend(drawn, heatmap, scale, coat=coat, findings=sentences, steps=steps) if legend else drawn
     return attach_record(canvas, [heatmap], steps, " ".join([f"{title_of(heatmap)}.", *sentences]))
 
 

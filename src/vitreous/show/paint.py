@@ -97,9 +97,7 @@ def _greyed(photo: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "he
     return np.asarray(Image.fromarray(photo).convert("L").convert("RGB"))
 
 
-def hatch_unseen(
-    picture: UInt8[np.ndarray, "height width 3"], frame: Frame
-) -> UInt8[np.ndarray, "height width 3"]:
+def hatch_unseen(picture: UInt8[np.ndarray, "height width 3"], frame: Frame) -> UInt8[np.ndarray, "height width 3"]:
     """Grey, darken and hatch the part of the photograph that the model did not see.
 
     A pixel is seen if its centre is. The stripes are as wide apart as an 80th of the longer side, at least
@@ -166,12 +164,8 @@ def draw_boxes(picture: Image.Image, boxes: list[tuple[float, float, float, floa
         draw.rectangle(inner, outline=(255, 255, 255), width=stroke)
         words = str(number)
         wide = round(font(size, bold=True).getlength(words)) + size // 2
-        draw.rectangle(
-            (corners[0], corners[1], corners[0] + wide, corners[1] + round(size * 1.3)), fill=(0, 0, 0)
-        )
-        draw.text(
-            (corners[0] + size // 4, corners[1] + 1), words, font=font(size, bold=True), fill=(255, 255, 255)
-        )
+        draw.rectangle((corners[0], corners[1], corners[0] + wide, corners[1] + round(size * 1.3)), fill=(0, 0, 0))
+        draw.text((corners[0] + size // 4, corners[1] + 1), words, font=font(size, bold=True), fill=(255, 255, 255))
 
 
 def write_constant(picture: Image.Image, frame: Frame) -> None:

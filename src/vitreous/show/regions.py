@@ -95,9 +95,7 @@ class Regions:
             rest = sum(region.mass_share for region in self.regions[most:])
             sentences.append(f"{percent(rest)} in {len(self) - most} more regions.")
         if self.off_photo >= 0.01:
-            sentences.append(
-                f"{percent(self.off_photo)} of all {what} lies on padding, outside the photograph."
-            )
+            sentences.append(f"{percent(self.off_photo)} of all {what} lies on padding, outside the photograph.")
         return tuple(sentences)
 
     def _whereabouts(self, region: Region) -> str:
@@ -177,9 +175,7 @@ def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) 
             "Use 'otsu', 'mean', or a quantile from 0 to 1.",
         )
     if not 0 <= threshold < 1:
-        raise InputError(
-            f"threshold={threshold} is no quantile.", "Give a number q with 0 <= q < 1, 'otsu' or 'mean'."
-        )
+        raise InputError(f"threshold={threshold} is no quantile.", "Give a number q with 0 <= q < 1, 'otsu' or 'mean'.")
     return float(np.quantile(values.astype(np.float64), threshold)), f"the {threshold:g} quantile"
 
 
@@ -222,9 +218,7 @@ def _measure(
         mask[window] |= part.image
         kept.append(_region(inside, window[0].start, window[1].start, int(part.area) / seen, mass))
     # Equal masses are ordered from top to bottom and left to right; rounding keeps the last bits out of it.
-    return tuple(
-        sorted(kept, key=lambda region: (-round(region.mass_share, 9), region.box[1], region.box[0]))
-    )
+    return tuple(sorted(kept, key=lambda region: (-round(region.mass_share, 9), region.box[1], region.box[0])))
 
 
 def _region(

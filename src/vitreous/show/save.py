@@ -32,15 +32,11 @@ def attach_record(
     The key `RECORD` holds JSON: "heatmaps" with one provenance each, and "display".
     """
     records = [
-        heatmap.provenance.model_copy(
-            update={"display": (*heatmap.provenance.display, *display)}
-        ).model_dump()
+        heatmap.provenance.model_copy(update={"display": (*heatmap.provenance.display, *display)}).model_dump()
         for heatmap in heatmaps
     ]
     # ASCII, because the plain text chunk of PNG holds nothing else.
-    image.info[RECORD] = json.dumps(
-        {"heatmaps": records, "display": list(display)}, ensure_ascii=True, default=repr
-    )
+    image.info[RECORD] = json.dumps({"heatmaps": records, "display": list(display)}, ensure_ascii=True, default=repr)
     image.info[DESCRIPTION] = description
     return image
 

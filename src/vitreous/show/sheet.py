@@ -106,9 +106,7 @@ def draw_sheet(
     panels = _on_one_scale(heatmaps, kind) if values == "share" else _on_scales_by_unit(heatmaps, kind)
     if contour:
         panels = [
-            replace(
-                panel, regions=find_regions(panel.heatmap, threshold=threshold, interpolation=interpolation)
-            )
+            replace(panel, regions=find_regions(panel.heatmap, threshold=threshold, interpolation=interpolation))
             for panel in panels
         ]
     panels = [replace(panel, remarks=_remarks(panel, notes or {})) for panel in panels]
@@ -131,9 +129,7 @@ def _check_maps(heatmaps: Sequence[Heatmap], columns: int | None, panel_side: in
         raise InputError("A comparison sheet needs at least one map, got none.", "Give a list of heatmaps.")
     if len({heatmap.provenance.image_digest for heatmap in heatmaps}) != 1:
         names = ", ".join(sorted({safe_text(heatmap.provenance.image, 80) for heatmap in heatmaps}))
-        raise InputError(
-            f"The maps explain different photographs: {names}.", "Draw one sheet for each photograph."
-        )
+        raise InputError(f"The maps explain different photographs: {names}.", "Draw one sheet for each photograph.")
     if panel_side < 160 or (columns is not None and columns < 1):
         raise InputError(
             f"columns={columns}, panel_side={panel_side} leave no room for the text.",
@@ -301,9 +297,7 @@ def _drawing_steps(panels: Sequence[_Panel], interpolation: str, coat: Coat) -> 
     """Say how values became colours, and what the marks mean; what holds for several panels is told once."""
     rules = {panel.regions.rule: None for panel in panels if panel.regions is not None}
     unseen = {step: None for panel in panels for step in unseen_steps(panel.heatmap)}
-    resampled = {
-        describe_resampling(panel.values.shape, panel.heatmap.frame, interpolation): None for panel in panels
-    }
+    resampled = {describe_resampling(panel.values.shape, panel.heatmap.frame, interpolation): None for panel in panels}
     return (
         *resampled,
         coat.describe(),

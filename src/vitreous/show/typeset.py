@@ -76,9 +76,7 @@ def text_block(
     block = Image.new("RGB", (width, pitch * len(lines)), PAPER)
     draw = ImageDraw.Draw(block)
     for number, line in enumerate(lines):
-        place_text(
-            draw, line, width, number * pitch + round(size * 0.1), size, bold=bold, ink=ink, align=align
-        )
+        place_text(draw, line, width, number * pitch + round(size * 0.1), size, bold=bold, ink=ink, align=align)
     return block
 
 

@@ -215,6 +215,6 @@ def _merged_mask(mask: Tensor | None, padding: Tensor | None, query: Tensor, hea
             merged = merged.view(-1, heads, *merged.shape[1:])
     if padding is not None:
         keys = additive_mask(padding.logical_not() if padding.dtype == torch.bool else padding, query.dtype)
-        keys = keys[:, None, None, :] if keys is not None else None
+        keys = keys.view(-1, 1, 1, keys.shape[-1]) if keys is not None else None
         merged = keys if merged is None else merged + keys
     return merged

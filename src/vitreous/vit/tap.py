@@ -132,12 +132,16 @@ class Tap(TorchFunctionMode):
             return True
         return self.keep and (self.block is None or self.block >= self.first)
 
-    def _scaled_dot_product(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def _scaled_dot_product(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
         shape = query.shape
         if query.dim() == 3 and query.shape[0] != self.images and query.shape[0] % self.images == 0:
             # Images and heads on one axis, as for torch.bmm.
             query, key, value = (part.unflatten(0, (self.images, -1)) for part in (query, key, value))
-        operands = sdpa_operands(query, key, value, *args, **kwargs)
+            if attn_mask is not None and attn_mask.dim() == 3 and attn_mask.shape[0] == shape[0]:
+                attn_mask = attn_mask.unflatten(0, (self.images, -1))
+        operands = sdpa_operands(query, key, value, attn_mask, *args, **kwargs)
         output, _ = self._attend("sdpa", operands)
         return output.to(operands.dtype).reshape(*shape[:-1], output.shape[-1])
 

@@ -29,7 +29,7 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="timm:NAME, hf:ORGANISATION/NAME[@revision], torchvision:NAME, open_clip:NAME[/TAG], or a checkpoint folder.",
+        help="timm:NAME, hf:ORGANISATION/NAME[@revision], torchvision:NAME, open_clip:NAME[/TAG], or a folder.",
     ),
 ]
 ModelArgument = Annotated[

@@ -32,7 +32,8 @@ def run(
     with told_errors(debug):
         import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
 
-        diagnosis = vt.doctor(ModelOptions(model, weights, num_classes, image_size, labels, device).open(require_attention=False))
+        chosen = ModelOptions(model, weights, num_classes, image_size, labels, device)
+        diagnosis = vt.doctor(chosen.open(require_attention=False))
         if as_json:
             print_json(diagnosis.model_dump(mode="json"))
         else:

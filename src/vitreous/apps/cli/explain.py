@@ -15,8 +15,8 @@ from vitreous.apps.cli import _options as options
 from vitreous.apps.cli._running import (
     SOME_FAILED,
     ModelOptions,
-    chosen_parameters,
     chosen_fit,
+    chosen_parameters,
     chosen_target,
     find_photos,
     print_json,

@@ -48,7 +48,9 @@ def show_version(wanted: bool | None) -> None:
 
 @app.callback()
 def options(  # noqa: D103
-    version: bool | None = typer.Option(None, "--version", callback=show_version, is_eager=True, help="Print the version."),
+    version: bool | None = typer.Option(
+        None, "--version", callback=show_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     # No docstring: it would take the place of HELP in `vitreous --help`.
     del version

@@ -13,9 +13,8 @@ import timm.models.vision_transformer as timm_models
 import torch
 import torch.nn.functional as F
 import transformers
-from contracts.families import CLASSES, PATCH, WIDE, scramble, timm_vit
-from oracles import handwritten as hand
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.utils.checkpoint import checkpoint
 from watched import (
     attention_unfused,
@@ -30,6 +29,8 @@ from watched import (
 )
 
 import vitreous as vt
+from contracts.families import CLASSES, PATCH, WIDE, scramble
+from oracles import handwritten as hand
 from vitreous.core.errors import (
     InputError,
     MethodNotApplicableError,
@@ -60,7 +61,9 @@ def refused(model: nn.Module, *parts: str, size: tuple[int, int] = WIDE, kind: t
     assert "\n" not in text
 
 
-def watched_rightly(model: nn.Module, expected: list[Tensor] | None, size: tuple[int, int] = WIDE, **options: Any) -> vt.Vit:
+def watched_rightly(
+    model: nn.Module, expected: list[Tensor] | None, size: tuple[int, int] = WIDE, **options: Any
+) -> vt.Vit:
     """Open a model: logits are its own, and attention is what an independent source says."""
     vit = opened(model, size, **options)
     images = images_of(size)
@@ -131,7 +134,7 @@ def test_pixel_methods_still_apply(name):
     model = scramble(build()).double()
     vit = opened(model, size, require_attention=False)
     assert vit.blocks == ()
-    assert any("only pixel methods" in warning for warning in vit.warnings)
+    assert any("Only pixel methods apply" in warning for warning in vit.warnings)
     images = images_of(size, 2)
     found = maps(vit, images, ("saliency",), target=(0, 3))["saliency"]
     inputs = normalised(vit, images).requires_grad_()
@@ -514,6 +517,7 @@ def test_chance_that_no_module_tells_of():
     model = nn.Sequential(Chance(), timm_model())
     watched_rightly(model.eval(), None)
     refused(model.train(), "Check 'tapped logits equal plain logits' failed", "Is the model random at evaluation")
+    refused(model, "Check 'the same images give the same logits' failed", "random", require_attention=False)
 
 
 class BatchStandard(nn.Module):
@@ -524,20 +528,54 @@ class BatchStandard(nn.Module):
 
 
 def test_images_that_influence_each_other():
-    refused(nn.Sequential(BatchStandard(), timm_model()), "'images do not influence each other' failed", "over the batch")
+    refused(
+        nn.Sequential(BatchStandard(), timm_model()), "'images do not influence each other' failed", "over the batch"
+    )
 
 
 # -- 30, 31: quantised, scripted, exported, adapted --------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.ao.quantization is deprecated")  # PyTorch's advice against its own function
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor.* are deprecated")
-def test_dynamically_quantised():
+quantised = pytest.mark.filterwarnings(  # PyTorch's advice against its own functions
+    "ignore:.*torch.ao.quantization is deprecated", "ignore:torch.quantize_per_tensor.* are deprecated"
+)
+
+
+@quantised
+@pytest.mark.parametrize("require_attention", [True, False])
+def test_dynamically_quantised(require_attention):
     """Its activations get one scale for the whole batch: images influence each other, and that is said."""
     model = torch.ao.quantization.quantize_dynamic(timm_model(), {nn.Linear}, dtype=torch.qint8)
-    refused(model, "'images do not influence each other' failed", "quantise over the batch")
+    refused(
+        model,
+        "'images do not influence each other' failed",
+        "quantise over the batch",
+        require_attention=require_attention,
+    )
+
+
+class StaticHead(nn.Module):
+    """A linear layer in integers, with scales fixed beforehand."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.inner = torch.ao.nn.quantized.Linear(features, CLASSES)
+        weight = torch.linspace(-1, 1, CLASSES * features).reshape(CLASSES, features)
+        self.inner.set_weight_bias(torch.quantize_per_tensor(weight, 0.01, 0, torch.qint8), torch.zeros(CLASSES))
+        self.inner.scale = 0.05
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.inner(torch.quantize_per_tensor(rows, 0.02, 128, torch.quint8)).dequantize()
+
+
+@quantised
+def test_statically_quantised():
+    """Integers have no gradient: attention methods say so at opening, and so does saliency, instead of a wrong map."""
+    model = timm_model()
+    model.head = StaticHead(24)
+    refused(model, "Check 'readout' failed", "a quantised or scripted head")
     vit = opened(model, require_attention=False)
-    with pytest.raises(MethodNotApplicableError, match="VX-E206.*quantised"):
+    with pytest.raises(MethodNotApplicableError, match=r"VX-E206.*quantised"):
         vt.explain(vit, images_of(WIDE), "saliency", target=0)
 
 
@@ -569,6 +607,32 @@ def test_one_block_scripted(index):
 def test_exported():
     exported = torch.export.export(timm_model(), (torch.zeros(3, 3, *WIDE),)).module()
     refused(exported, "it is exported", "open the Python model it was made from")
+
+
+@pytest.fixture
+def one_process() -> Iterator[None]:
+    """A group of processes with one member."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.filterwarnings("ignore:FSDP is switching to use `NO_SHARD`")  # there is one process here
+def test_distributed():
+    """Replicated weights are all here; sharded ones are not, whichever of the two ways sharded them."""
+    expected = maps(opened(timm_model()), images_of(WIDE))
+    replicated = nn.parallel.DistributedDataParallel(timm_model())
+    require_same_maps(maps(opened(replicated), images_of(WIDE)), expected, 1e-6)
+    sharded = timm_model()
+    for block in sharded.blocks:
+        fully_shard(block)
+    refused(sharded, "sharded over processes (FSDP)", "unsharded copy")
+    refused(FullyShardedDataParallel(timm_model(), device_id=torch.device("cpu")), "sharded over processes (FSDP)")
+
+
+def test_weights_without_numbers():
+    refused(timm_model().to("meta"), "on the device 'meta'", "Load the weights")
 
 
 class LowRank(nn.Module):
@@ -652,7 +716,9 @@ def test_checkpointing_of_transformers():
         num_labels=CLASSES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     model = scramble(transformers.ViTForImageClassification(config))
-    for module in model.modules():  # what activation_checkpointing_enable() of one version, or ..._enable() of another, sets
+    for (
+        module
+    ) in model.modules():  # what activation_checkpointing_enable() of one version, or ..._enable() of another, sets
         if hasattr(module, "gradient_checkpointing"):
             module.gradient_checkpointing = True
     watched_rightly(model.eval(), None)
@@ -663,7 +729,8 @@ def test_checkpointing_of_transformers():
 
 
 @pytest.mark.parametrize(
-    ("size", "grid"), [((30, 35), (3, 4)), ((31, 39), (3, 4)), ((24, 39), (3, 4)), ((39, 24), (4, 3)), ((17, 8), (2, 1))]
+    ("size", "grid"),
+    [((30, 35), (3, 4)), ((31, 39), (3, 4)), ((24, 39), (3, 4)), ((39, 24), (4, 3)), ((17, 8), (2, 1))],
 )
 def test_sizes_that_patches_do_not_divide(size, grid):
     """The patch convolution leaves the rest out: patches stay 8 pixels wide."""
@@ -686,7 +753,13 @@ def test_dynamic_size_with_padding():
 
 
 def test_another_size_than_the_model_takes():
-    refused(timm_model(), "does not run on images of (40, 24) pixels", "Input height (40)", "Preprocessing(size=", size=(40, 24))
+    refused(
+        timm_model(),
+        "does not run on images of (40, 24) pixels",
+        "Input height (40)",
+        "Preprocessing(size=",
+        size=(40, 24),
+    )
 
 
 @pytest.mark.parametrize(("name", "prefix", "readout"), [("gap", 4, "mean"), ("map", 1, "attention")])
@@ -785,7 +858,12 @@ class ReadsEarlier(hand.HandwrittenViT):
 
 def test_a_prediction_that_reads_earlier_blocks():
     model = scramble(ReadsEarlier(hand.HOLDERS["list"]()))
-    refused(model, "'readout of the last tokens equals the logits' failed", "anything but the last block's tokens", size=SIZE)
+    refused(
+        model,
+        "'readout of the last tokens equals the logits' failed",
+        "anything but the last block's tokens",
+        size=SIZE,
+    )
 
 
 def test_blocks_that_no_module_holds():
@@ -818,11 +896,14 @@ def _shared_attention() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("blocks", "name"), [(Twice, "blocks.only.attn"), (_listed_twice, "blocks.0.attn"), (_shared_attention, "blocks.0.attn")]
+    ("blocks", "name"),
+    [(Twice, "blocks.only.attn"), (_listed_twice, "blocks.0.attn"), (_shared_attention, "blocks.0.attn")],
 )
 def test_shared_modules(blocks, name):
     model = scramble(hand.HandwrittenViT(blocks()))
-    refused(model, f"the module '{name}' (Attention)", "attends 2 times in one pass", "shared by several blocks", size=SIZE)
+    refused(
+        model, f"the module '{name}' (Attention)", "attends 2 times in one pass", "shared by several blocks", size=SIZE
+    )
 
 
 # -- 38, 39: calling and preprocessing ---------------------------------------------------------------------------------------
@@ -841,9 +922,7 @@ class Demanding(nn.Module):
 
 def test_arguments_of_its_own():
     refused(Demanding(), "does not run on images of (24, 32) pixels: TypeError", "call=… for other arguments")
-    vit = opened(
-        Demanding(), call=lambda model, images: model(batch={"pixels": images}, temperature=2.0)["result"][0]
-    )
+    vit = opened(Demanding(), call=lambda model, images: model(batch={"pixels": images}, temperature=2.0)["result"][0])
     with vit.trace(images_of(WIDE)) as trace:
         expected = plain_logits(vit.model.inner, normalised(vit, images_of(WIDE))) / 2
         assert relative(trace.logits, expected) <= 1e-5

@@ -352,6 +352,20 @@ def test_a_name_opens_what_the_library_builds():
             assert relative(found, library) <= 1e-5
 
 
+def test_the_published_model_of_torchvision():
+    """vit_b_16 itself, on small images. Its head begins as zeros and needs weights before anything can be explained."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model("vit_b_16", image_size=48).eval()
+    nn.init.normal_(model.heads.head.weight, std=0.1)
+    vit = vt.open_vit(model, preprocessing=preprocessing((48, 48)))
+    assert (vit.grid, vit.patch, vit.prefix, vit.heads, len(vit.blocks)) == ((3, 3), (16, 16), 1, 12, 12)
+    images = images_of((48, 48), 2)
+    with vit.trace(images, target=0) as trace:
+        assert relative(trace.logits, plain_logits(model, normalised(vit, images))) <= 1e-5
+        for found, library in zip(trace.attention, attention_weights(model, normalised(vit, images)), strict=True):
+            assert relative(found, library) <= 1e-5
+
+
 def test_image_size_by_name():
     """Not square, and not what the weights were published for."""
     vit = vt.open_vit("timm:deit_tiny_distilled_patch16_224", weights="random", image_size=(64, 96), num_classes=4)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.families import WIDE, scramble, timm_vit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from oracles import handwritten as hand
 from torch import Tensor, nn
 from watched import images_of, maps, normalised, plain_logits, preprocessing, relative, require_same_maps
 
 import vitreous as vt
+from contracts.families import WIDE, scramble, timm_vit
+from oracles import handwritten as hand
 from vitreous.core.errors import InputError, MethodNotApplicableError, ModelModeError, UnsupportedModelError
 from vitreous.vit.attention import sdpa_operands
 from vitreous.vit.gate import Switch, gate
@@ -60,7 +60,18 @@ def _mask(kind: str, images: int, heads: int, rows: int, keys: int, dtype: torch
     kind=st.sampled_from(MASKS), scale=st.sampled_from([None, 0.3, -1.0]), dtype=st.sampled_from(list(TOLERANCE)),
     seed=st.integers(0, 100),
 )  # fmt: skip
-@example(images=2, groups=2, repeats=1, rows=3, keys=4, width=2, kind="bool for each", scale=None, dtype=torch.float64, seed=1)
+@example(
+    images=2,
+    groups=2,
+    repeats=1,
+    rows=3,
+    keys=4,
+    width=2,
+    kind="bool for each",
+    scale=None,
+    dtype=torch.float64,
+    seed=1,
+)
 def test_attention_and_gradients_are_pytorchs(images, groups, repeats, rows, keys, width, kind, scale, dtype, seed):
     """For every mask, scale and grouping of heads; a token that may attend to nothing gives zeros and no NaN."""
     heads = groups * repeats
@@ -181,7 +192,10 @@ def test_multihead_attention_is_pytorchs(case):
     query = tokens(rows, width, 1)
     key, value = (query, query)
     if case["keys"]:
-        key, value = tokens(keys, sizes_of_others.get("kdim", width), 2), tokens(keys, sizes_of_others.get("vdim", width), 3)
+        key, value = (
+            tokens(keys, sizes_of_others.get("kdim", width), 2),
+            tokens(keys, sizes_of_others.get("vdim", width), 3),
+        )
     options = {"need_weights": case["need_weights"], "average_attn_weights": case["average"]}
     options |= _masks(case, rows, keys, dtype)
 
@@ -207,7 +221,9 @@ def _masks(case: dict[str, Any], rows: int, keys: int, dtype: torch.dtype) -> di
         shape = (case["images"] * case["heads"], rows, keys) if case["mask"].endswith("each") else (rows, keys)
         forbidden = chance(shape, case["seed"])
         forbidden[..., 0] = False
-        found["attn_mask"] = forbidden if case["mask"].startswith("bool") else random(*shape, seed=case["seed"], dtype=dtype)
+        found["attn_mask"] = (
+            forbidden if case["mask"].startswith("bool") else random(*shape, seed=case["seed"], dtype=dtype)
+        )
     if case["padding"] != "none":
         shape = (keys,) if case["unbatched"] else (case["images"], keys)
         forbidden = chance(shape, case["seed"] + 1)
@@ -217,7 +233,9 @@ def _masks(case: dict[str, Any], rows: int, keys: int, dtype: torch.dtype) -> di
     return found
 
 
-@pytest.mark.parametrize(("options", "name"), [({"add_bias_kv": True}, "bias_k, bias_v"), ({"add_zero_attn": True}, "add_zero_attn")])
+@pytest.mark.parametrize(
+    ("options", "name"), [({"add_bias_kv": True}, "bias_k, bias_v"), ({"add_zero_attn": True}, "add_zero_attn")]
+)
 def test_multihead_attention_with_tokens_of_its_own_is_refused(options, name):
     module = nn.MultiheadAttention(4, 2, **options).eval()
     rows = random(3, 1, 4, dtype=torch.float32)
@@ -357,12 +375,18 @@ def test_row_linear_gives_way_where_it_does_not_apply():
 
 @pytest.mark.parametrize("token", ["first", "last", "two", "registers"])
 def test_row_linear_changes_no_gradient_of_a_model(token):
-    vit = vt.open_vit(scramble(hand.HandwrittenViT(hand.HOLDERS["list"](), token)).double(), preprocessing=preprocessing(SIZE))
+    vit = vt.open_vit(
+        scramble(hand.HandwrittenViT(hand.HOLDERS["list"](), token)).double(), preprocessing=preprocessing(SIZE)
+    )
     assert vit.body.gradient_rows is not None
     whole = replace(vit, body=replace(vit.body, gradient_rows=None))
     wrong = replace(vit, body=replace(vit.body, gradient_rows=(5, 7)))  # a prediction that does not hold
     images = images_of(SIZE)
-    with vit.trace(images, target=1) as trace, whole.trace(images, target=1) as slow, wrong.trace(images, target=1) as other:
+    with (
+        vit.trace(images, target=1) as trace,
+        whole.trace(images, target=1) as slow,
+        wrong.trace(images, target=1) as other,
+    ):
         for kind in ("attention_grad", "attention_grad_cut", "attention_input_grad"):
             for ours, exact, misled in zip(*(getattr(each, kind) for each in (trace, slow, other)), strict=True):
                 assert relative(ours, exact) <= 1e-12
@@ -450,7 +474,9 @@ def projections(model: nn.Module, block: int) -> tuple[Tensor, Tensor]:
     """Weight and bias of query, key and value, as "3 h e d" and "3 h e"."""
     attention = model.blocks.layers[block].attn
     inner = attention.inner if isinstance(attention, hand.Multihead) else attention
-    weight, bias = (inner.in_proj_weight, inner.in_proj_bias) if inner is not attention else (inner.qkv.weight, inner.qkv.bias)
+    weight, bias = (
+        (inner.in_proj_weight, inner.in_proj_bias) if inner is not attention else (inner.qkv.weight, inner.qkv.bias)
+    )
     return weight.data.view(3, hand.HEADS, hand.HEAD, hand.WIDTH), bias.data.view(3, hand.HEADS, hand.HEAD)
 
 
@@ -553,7 +579,7 @@ def test_a_capture_without_a_graph():
         for found, expected in zip(trace.attention, full.attention, strict=True):
             assert not found.requires_grad
             assert relative(found, expected) <= 1e-6
-        with pytest.raises(MethodNotApplicableError, match="VX-E206.*traced without a graph"):
+        with pytest.raises(MethodNotApplicableError, match=r"VX-E206.*traced without a graph"):
             trace.attention_grad  # noqa: B018
 
 
@@ -576,7 +602,9 @@ def test_a_closed_trace_keeps_numbers_and_frees_the_rest():
     images = images_of(WIDE)
     with vit.trace(images, target=[0, 1, 2]) as trace:
         trace.attention_grad, trace.attention_grad_cut  # noqa: B018
-        held = [weakref.ref(tensor) for tensor in (*trace.attention, *trace.attention_grad, *trace.tokens, trace.inputs)]
+        held = [
+            weakref.ref(tensor) for tensor in (*trace.attention, *trace.attention_grad, *trace.tokens, trace.inputs)
+        ]
         score = trace.score.detach().clone()
     gc.collect()
     assert not any(reference() is not None for reference in held)

@@ -50,7 +50,9 @@ def relative(found: Tensor, expected: Tensor) -> float:
 def hooked(modules: list[nn.Module], note: Callable[[Any, Any, Any], None]) -> Iterator[None]:
     """Call `note(module, (args, kwargs), output)` after each call of the modules."""
     handles = [
-        module.register_forward_hook(lambda module, args, kwargs, out: note(module, (args, kwargs), out), with_kwargs=True)
+        module.register_forward_hook(
+            lambda module, args, kwargs, out: note(module, (args, kwargs), out), with_kwargs=True
+        )
         for module in modules
     ]
     try:
@@ -120,9 +122,7 @@ def maps(vit: vt.Vit, images: Tensor, methods: tuple[str, ...] = METHODS, target
     """Explain images by the methods; a map for each, batch first."""
     wanted = [target[index % len(target)] for index in range(len(images))] if isinstance(target, tuple) else target
     found = vt.compare(vit, images, methods=list(methods), target=wanted)
-    return {
-        name: torch.stack([torch.from_numpy(each[name].relevance.copy()) for each in found]) for name in methods
-    }
+    return {name: torch.stack([torch.from_numpy(each[name].relevance.copy()) for each in found]) for name in methods}
 
 
 def require_same_maps(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:

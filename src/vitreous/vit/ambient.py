@@ -1,7 +1,8 @@
 """Ambient: what surrounds a pass is made the same for every caller, and is the caller's own again afterwards.
 
-Autocast around the caller's code would change the numbers, and the record would still say float32. Compiled parts of a model
-cannot be watched: the compiler would trace our hooks as well. Their own Python code runs instead, which computes the same.
+Autocast around the caller's code would change the numbers, and the record would still say float32. Compiled parts of a
+model cannot be watched: the compiler would trace our hooks as well. Their own Python code runs instead, which computes
+the same.
 """
 
 import sys
@@ -15,7 +16,7 @@ from torch import nn
 
 def exact(device: torch.device) -> AbstractContextManager[object]:
     """Switch autocast off on a device within the block."""
-    if torch.is_autocast_enabled(device.type):
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 
@@ -34,8 +35,10 @@ def compiler_loaded() -> bool:
 
 
 class _Eager:
-    """Switches the compiler off while anybody needs it off. PyTorch keeps that setting for the whole process, so the first
-    who asks sets it, the last who leaves restores it, and meanwhile compiled models of other threads run uncompiled.
+    """Switches the compiler off while anybody needs it off.
+
+    PyTorch keeps that setting for the whole process: the first who asks sets it, the last who leaves restores it, and
+    meanwhile compiled models of other threads run uncompiled.
     """
 
     def __init__(self) -> None:

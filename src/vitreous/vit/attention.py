@@ -34,7 +34,7 @@ class Operands:
     dtype: torch.dtype
 
     def scores(self, rows: slice = slice(None)) -> Tensor:
-        """Pre-softmax scores of the query tokens `rows`: scaled products with all keys, plus the bias or mask if any."""
+        """Pre-softmax scores of the query tokens `rows`: scaled products with all keys, plus bias or mask if any."""
         with exact(self.query.device):
             scores = (self.query[..., rows, :] * self.scale) @ self.key.transpose(-2, -1)
         if self.bias is None:
@@ -177,9 +177,7 @@ def multihead_operands(
         parts[0], parts[1], parts[2], _merged_mask(attn_mask, key_padding_mask, parts[0], num_heads)
     )
     del embed_dim_to_check, is_causal  # is_causal is only a hint there: the mask is always passed as well
-    return Multihead(
-        operands, entering, batched, need_weights, average_attn_weights, out_proj_weight, out_proj_bias
-    )
+    return Multihead(operands, entering, batched, need_weights, average_attn_weights, out_proj_weight, out_proj_bias)
 
 
 def _project(
@@ -196,9 +194,7 @@ def _project(
         if same:
             return F.linear(query, weight, bias).chunk(3, -1)
         weights = weight.chunk(3)
-    return tuple(
-        F.linear(part, w, b) for part, w, b in zip((query, key, value), weights, biases, strict=True)
-    )
+    return tuple(F.linear(part, w, b) for part, w, b in zip((query, key, value), weights, biases, strict=True))
 
 
 def _heads(rows: Tensor, heads: int) -> Tensor:
@@ -215,6 +211,7 @@ def _merged_mask(mask: Tensor | None, padding: Tensor | None, query: Tensor, hea
             merged = merged.view(-1, heads, *merged.shape[1:])
     if padding is not None:
         keys = additive_mask(padding.logical_not() if padding.dtype == torch.bool else padding, query.dtype)
-        keys = keys.view(-1, 1, 1, keys.shape[-1]) if keys is not None else None
-        merged = keys if merged is None else merged + keys
+        if keys is not None:  # (b, n), or (n) without a batch
+            keys = keys.view(-1, 1, 1, keys.shape[-1])
+            merged = keys if merged is None else merged + keys
     return merged

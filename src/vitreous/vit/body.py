@@ -62,7 +62,7 @@ def refuse_random(model: nn.Module) -> None:
 
 
 def is_quantised(model: nn.Module) -> bool:
-    """Whether PyTorch's integer layers are in a model. They have no gradient, and some let it pass by as if they were not there."""
+    """Whether PyTorch's integer layers are in a model. They have no gradient; some let it pass by as if not there."""
     return any("quantized" in type(module).__module__.split(".") for module in model.modules())
 
 

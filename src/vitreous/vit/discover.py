@@ -19,8 +19,8 @@ from vitreous.vit.reasons import (
     STILL_APPLIES,
     refuse_other_axes,
     refuse_silent,
-    refuse_unblocked,
     refuse_unplain,
+    unblocked,
 )
 from vitreous.vit.scout import SeenAttention, SeenModule, Sighting
 from vitreous.vit.watch import Anchor
@@ -53,13 +53,13 @@ def find_blocks(model: nn.Module, sighting: Sighting) -> tuple[tuple[nn.Module, 
             refuse_silent(model, sighting)
             refuse_other_axes(model, square[0].shape[-1], _tokens(anchors[0], sighting))
             return parts, anchors
-    refuse_unblocked(model, square)
+    raise unblocked(model, square)
 
 
 def _attending_parts(module: nn.Module, square: list[SeenAttention]) -> tuple[nn.Module, ...] | None:
     """Give the children of `module` that attend once each and together make all calls, in running order."""
     owner = {id(inner): child for child in module.children() for inner in child.modules()}
-    parts = []
+    parts: list[nn.Module] = []
     for seen in square:
         child = next((owner[id(running)] for running in reversed(seen.running) if id(running) in owner), None)
         if child is None or any(child is part for part in parts):
@@ -77,7 +77,7 @@ def _anchors(parts: tuple[nn.Module, ...], sighting: Sighting) -> tuple[Anchor, 
 
 
 def _entry(part: nn.Module, sighting: Sighting) -> Anchor | None:
-    """Find where the stream enters a block: the block itself or, for a bare list of modules, the first of them to run."""
+    """Find where the stream enters a block: the block itself or, for a bare list of modules, the first to run."""
     inside = {id(module) for module in part.modules()}
     calls = [seen for seen in sighting.modules if id(seen.module) in inside]
     if not calls or calls[0].entering is None:
@@ -108,9 +108,7 @@ def _batch_axis(shape: tuple[int, ...], sighting: Sighting) -> int:
     return 1 if shape[0] != sighting.images and shape[1] == sighting.images else 0
 
 
-def find_layout(
-    body: Body, size: tuple[int, int], tokens: int, stride: tuple[int, int] | None, like: Tensor
-) -> Layout:
+def find_layout(body: Body, size: tuple[int, int], tokens: int, stride: tuple[int, int] | None, like: Tensor) -> Layout:
     """Find the token layout by changing the image's corners and seeing which token changes most.
 
     `like` gives device and dtype. Raises UnsupportedModelError if the tokens are no grid read row by row.
@@ -122,8 +120,8 @@ def find_layout(
     patches = last - first + 1
     if columns < 1 or patches < columns or patches % columns or last >= tokens:
         raise UnsupportedModelError(
-            f"Check 'token layout' failed: the upper left, upper right and lower right corner of the image reach tokens {first}, "
-            f"{across} and {last} of {tokens}, which is no grid read row by row.",
+            f"Check 'token layout' failed: the upper left, upper right and lower right corner of the image reach "
+            f"tokens {first}, {across} and {last} of {tokens}, which is no grid read row by row.",
             STILL_APPLIES,
         )
     grid = (patches // columns, columns)
@@ -138,7 +136,9 @@ def _changed_token(body: Body, size: tuple[int, int], corner: tuple[int, int], l
     """Give the token that reacts to one pixel. Where the model ignores the edge, the pixel moves inwards."""
     generator = torch.Generator().manual_seed(0)
     base = torch.rand(1, 3, *size, generator=generator)
-    ways = [range(side, length) if side == 0 else range(side, -1, -1) for side, length in zip(corner, size, strict=True)]
+    ways = [
+        range(side, length) if side == 0 else range(side, -1, -1) for side, length in zip(corner, size, strict=True)
+    ]
     for down, across in sorted(product(_STEPS, _STEPS), key=sum):
         if down >= size[0] or across >= size[1]:
             continue
@@ -160,14 +160,13 @@ def _patch_side(pixels: int, patches: int, stride: int | None) -> int:
     if pixels % patches == 0:
         return pixels // patches
     raise UnsupportedModelError(
-        f"Check 'token layout' failed: {patches} patches do not divide {pixels} pixels, and no patch convolution was seen.",
+        f"Check 'token layout' failed: {patches} patches do not divide {pixels} pixels, and no patch convolution was "
+        "seen.",
         "Use an image size that is a multiple of the patch size.",
     )
 
 
-def find_readout(
-    body: Body, sighting: Sighting, layout: Layout, inputs: Tensor, last_tokens: Tensor
-) -> Readout:
+def find_readout(body: Body, sighting: Sighting, layout: Layout, inputs: Tensor, last_tokens: Tensor) -> Readout:
     """Find which of the last block's tokens the logits depend on, by the gradient of a random mixture of them."""
     tokens = own_leaf(last_tokens, needs_gradient=True)
     logits = read_out(body, inputs, tokens)
@@ -192,14 +191,13 @@ def find_readout(
     inside = torch.zeros(count, dtype=torch.bool)
     inside[patches] = True
     in_blocks = {id(module) for block in body.blocks for module in block.modules()}
-    pooling = [
-        seen for seen in sighting.attention if not any(id(running) in in_blocks for running in seen.running)
-    ]
+    pooling = [seen for seen in sighting.attention if not any(id(running) in in_blocks for running in seen.running)]
     if pooling:
         pooled = inside if pooling[-1].shape[-1] == int(inside.sum()) else torch.ones_like(inside)
         if pooling[-1].shape[-1] != int(pooled.sum()):
             raise UnsupportedModelError(
-                f"Check 'readout' failed: the head attends over {pooling[-1].shape[-1]} tokens, and the blocks have {count}.",
+                f"Check 'readout' failed: the head attends over {pooling[-1].shape[-1]} tokens, and the blocks have "
+                f"{count}.",
                 STILL_APPLIES,
             )
         return Readout("attention", pooled.double() / pooled.sum())

@@ -2,7 +2,8 @@
 
 Covers Hugging Face's eager attention, timm's unfused attention and hand-written models. The softmax is recognised by
 its square last axes; its result is followed through operators that keep its meaning (dropout at evaluation, casts,
-reshapes) to the product in which it is used. Anything else done to it ends that: mixed, gated or overwritten, it is no attention.
+reshapes) to the product in which it is used. Anything else done to it ends that: mixed, gated or overwritten, it is no
+attention.
 """
 
 import string
@@ -25,8 +26,8 @@ _KEEPS_MEANING = {
 _PRODUCT = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm}
 _NAMES = {
     F.softmax: ("input",), torch.softmax: ("input",), torch.special.softmax: ("input",), F.dropout: ("input",),
-    torch.dropout: ("input",), torch.matmul: ("input", "other"), torch.bmm: ("input", "mat2"), F.linear: ("input", "weight", "bias"),
-    Tensor.matmul: ("self", "tensor2"), Tensor.bmm: ("self", "mat2"),
+    torch.dropout: ("input",), torch.matmul: ("input", "other"), torch.bmm: ("input", "mat2"),
+    F.linear: ("input", "weight", "bias"), Tensor.matmul: ("self", "tensor2"), Tensor.bmm: ("self", "mat2"),
 }  # fmt: skip
 """Names of the leading parameters of functions that are looked at, for callers who pass them by name."""
 
@@ -47,9 +48,9 @@ class Contraction:
 
 @dataclass(frozen=True)
 class _Followed:
-    """A tensor that holds probabilities: itself, its version when it was seen, the scores, and the softmax it began with.
+    """A tensor that holds probabilities, its version when it was seen, the scores, and the number of its softmax.
 
-    Held weakly, so that it lives no longer than the model lets it; a dead one's identity may be another tensor's by now.
+    Held weakly, so that it lives no longer than the model lets it; a dead one's identity may be another's by now.
     """
 
     tensor: Callable[[], Tensor | None]
@@ -94,7 +95,7 @@ class HandwrittenAttention:
         if func in _PRODUCT and len(args) == 2 and self._find(args[0]):
             found = self._from_product(args[0], args[1], images)
         if func is torch.einsum and len(args) == 3 and (self._find(args[1]) or self._find(args[2])):
-            found = self._from_einsum(*args, images)
+            found = self._from_einsum(args[0], args[1], args[2], images)
         return found
 
     def _note(self, tensor: Tensor, scores: Tensor, origin: int) -> None:
@@ -103,7 +104,8 @@ class HandwrittenAttention:
 
     def _find(self, tensor: Any) -> _Followed | None:
         known = self._followed.get(id(tensor))
-        if known is None or known.tensor() is not tensor or known.version != _version(tensor):
+        alive = known.tensor() if known is not None else None
+        if known is None or alive is None or alive is not tensor or known.version != _version(alive):
             return None
         return known
 

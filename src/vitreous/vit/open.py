@@ -17,7 +17,7 @@ from vitreous.vit.discover import Layout, find_blocks, find_layout, find_readout
 from vitreous.vit.families import Built, Request
 from vitreous.vit.reasons import STILL_APPLIES
 from vitreous.vit.scout import Sighting, scout
-from vitreous.vit.selfcheck import check_tapped
+from vitreous.vit.selfcheck import check_plain, check_tapped
 from vitreous.vit.vit import Vit
 
 FAMILIES: dict[str, str] = {
@@ -63,6 +63,7 @@ def open_vit(
     wanted, warnings = _preprocessing(preprocessing, built, image_size)
     net = unwrap(built.model)
     refuse_random(net)
+    _refuse_elsewhere(net)
     _refuse_checkpointing(net)
     probes = _probes(net, wanted.size)
     sighting = scout(net, body_call, probes)
@@ -84,12 +85,12 @@ def open_vit(
         if require_attention:
             raise
         common["warnings"] = (*built.warnings, *warnings, f"Only pixel methods apply. {problem.cause}")
-    return _open_opaque(Body(net, body_call, (), (), eager=sighting.eager), wanted, common)
+    body = Body(net, body_call, (), (), eager=sighting.eager)
+    check_plain(body, probes)
+    return _open_opaque(body, wanted, common)
 
 
-def _open_plain(
-    net: nn.Module, call: Call, sighting: Sighting, probes: torch.Tensor, common: dict[str, object]
-) -> Vit:
+def _open_plain(net: nn.Module, call: Call, sighting: Sighting, probes: torch.Tensor, common: dict[str, object]) -> Vit:
     """Open a model with plain attention: discover, check, and only then believe."""
     blocks, anchors = find_blocks(net, sighting)
     body = Body(net, call, blocks, anchors, eager=sighting.eager)
@@ -195,8 +196,9 @@ def _describe(model: nn.Module) -> Built:
 def unwrap(model: nn.Module) -> nn.Module:
     """Take off wrappers that only change how a model runs: torch.compile, DataParallel, DistributedDataParallel."""
     while True:
-        if hasattr(model, "_orig_mod"):
-            model = model._orig_mod  # noqa: SLF001  (the documented way to the module that was compiled)
+        compiled_from = getattr(model, "_orig_mod", None)
+        if isinstance(compiled_from, nn.Module):
+            model = compiled_from
         elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         else:
@@ -215,10 +217,11 @@ def _preprocessing(
         guess = built.preprocessing
     if not guess.guessed:
         return guess, ()
-    return guess, (
-        f"Preprocessing was guessed ({', '.join(guess.guessed)}): size {guess.size}, mean {guess.mean}, std {guess.std}. "
-        "If the model was trained otherwise, pass preprocessing=….",
+    told = (
+        f"Preprocessing was guessed ({', '.join(guess.guessed)}): size {guess.size}, mean {guess.mean}, "
+        f"std {guess.std}. If the model was trained otherwise, pass preprocessing=…."
     )
+    return guess, (told,)
 
 
 def _probes(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
@@ -228,11 +231,27 @@ def _probes(net: nn.Module, size: tuple[int, int]) -> torch.Tensor:
     return probes.to(parameter.device, parameter.dtype)
 
 
+def _refuse_elsewhere(net: nn.Module) -> None:
+    """Refuse a model whose weights are not all here."""
+    kinds = {base.__name__ for module in net.modules() for base in type(module).__mro__}
+    if kinds & {"FSDPModule", "FullyShardedDataParallel"}:
+        raise UnsupportedModelError(
+            f"The weights of {type(net).__name__} are sharded over processes (FSDP).",
+            "Gather them into an unsharded copy of the model and open that.",
+        )
+    if any(parameter.device.type == "meta" for parameter in net.parameters()):
+        raise UnsupportedModelError(
+            f"{type(net).__name__} has weights on the device 'meta', which holds no numbers.",
+            "Load the weights before opening the model.",
+        )
+
+
 def _refuse_checkpointing(net: nn.Module) -> None:
     for name, module in net.named_modules():
         if getattr(module, "grad_checkpointing", False) is True:
             raise UnsupportedModelError(
-                f"Gradient checkpointing is on in {name or type(module).__name__}: blocks would run again in the backward.",
+                f"Gradient checkpointing is on in {name or type(module).__name__}: blocks would run again in the "
+                "backward.",
                 "Switch it off with model.set_grad_checkpointing(False).",
             )
 

@@ -67,7 +67,8 @@ def run_pass(
         leaf = None
         if tokens.is_inference():
             raise UnsupportedModelError(
-                f"{type(body.model).__name__} runs torch.inference_mode() inside its forward, which leaves nothing to watch.",
+                f"{type(body.model).__name__} runs torch.inference_mode() inside its forward, which leaves nothing to "
+                "watch.",
                 "Take it out, or use torch.no_grad() there instead.",
             )
         if position == capture.first and capture.graph and not tokens.requires_grad:
@@ -79,9 +80,9 @@ def run_pass(
         tap.enter_block(None if position == last else position, tokens.shape[0])
         return leaf
 
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(inputs.requires_grad):
-        with tap, watch(body.anchors, on_tokens):
-            result.logits = body.forward(inputs)
+    grad = inputs.requires_grad
+    with torch.inference_mode(mode=False), torch.set_grad_enabled(grad), tap, watch(body.anchors, on_tokens):
+        result.logits = body.forward(inputs)
     if keep:
         _require_attention(tap.recording, capture.first, last)
     return result

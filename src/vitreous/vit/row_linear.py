@@ -1,7 +1,7 @@
 """A linear layer whose backward skips the tokens that no gradient reaches.
 
-Where the prediction is read from the class token, the last block's projection and MLP carry gradient in the prefix rows alone. Their
-backward then needs 1 row in 197, not all: about 6 % of the whole backward of a 12-block model.
+Where the prediction is read from the class token, the last block's projection and MLP carry gradient in the prefix rows
+alone. Their backward then needs 1 row in 197, not all: about 6 % of the whole backward of a 12-block model.
 """
 
 from typing import Any
@@ -13,9 +13,7 @@ from torch import Tensor
 
 class _RowLinear(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, rows: tuple[int, int]
-    ) -> Tensor:
+    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, rows: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.rows = rows
         return F.linear(tokens, weight, bias)
@@ -33,9 +31,7 @@ class _RowLinear(torch.autograd.Function):
         return result, None, None, None
 
 
-def row_linear(
-    tokens: Tensor, weight: Tensor, bias: Tensor | None = None, *, rows: tuple[int, int]
-) -> Tensor:
+def row_linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None, *, rows: tuple[int, int]) -> Tensor:
     """Apply a linear layer to tokens (b, n, d); `rows` are the tokens (start, stop) that gradient is expected in."""
     if tokens.dim() != 3 or weight.requires_grad or torch.is_autocast_enabled(tokens.device.type):
         return F.linear(tokens, weight, bias)

@@ -73,7 +73,7 @@ class _ScoutTap(Tap):
     def _scaled_dot_product(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if query.dim() <= 4:
             return super()._scaled_dot_product(query, key, value, *args, **kwargs)
-        # Attention within windows may keep them as an axis of their own: seen as many windows, refused later with the reason.
+        # Attention within windows may keep them as an axis of their own: seen as many windows, and refused later.
         windows = (
             query[..., 0, 0].numel() // query.shape[-3],
             query.shape[-3],
@@ -85,7 +85,7 @@ class _ScoutTap(Tap):
         return result
 
     def _through(
-        self, kind: str, probabilities: Tensor, values: Tensor, scores: Callable[..., Tensor], dtype: torch.dtype
+        self, kind: str, probabilities: Tensor, values: Tensor, _scores: Callable[..., Tensor], _dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         self._sighting.attention.append(SeenAttention(tuple(self._running), tuple(probabilities.shape), kind))
         return probabilities, values
@@ -105,15 +105,15 @@ class _ScoutTap(Tap):
 def scout(model: nn.Module, call: Call, inputs: Tensor) -> Sighting:
     """Run the model once on a few images and report its attention calls and module calls.
 
-    Raises UnsupportedModelError if the model does not run on images of this size, ModelOutputError if its output is not one row
-    of scores for each image, NonFiniteError if they are not finite.
+    Raises UnsupportedModelError if the model does not run on images of this size, ModelOutputError if its output is not
+    one row of scores for each image, NonFiniteError if they are not finite.
     """
     eager = holds_compiled(model)
     try:
         return _scout(model, call, inputs, eager)
     except VitreousError:
         raise
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001  (raised below as one error, whatever it is)
         fault = problem
     if not eager and compiler_loaded():
         # A function in it may be compiled, and then the compiler met our hooks. Without it, the fault may be gone.
@@ -121,7 +121,7 @@ def scout(model: nn.Module, call: Call, inputs: Tensor) -> Sighting:
             return _scout(model, call, inputs, eager=True)
         except VitreousError:
             raise
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001
             fault = problem
     raise UnsupportedModelError(
         f"{type(model).__name__} does not run on images of {tuple(inputs.shape[2:])} pixels: "
@@ -159,9 +159,10 @@ def _scout(model: nn.Module, call: Call, inputs: Tensor, eager: bool) -> Sightin
             stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(after).remove)
         tap = _ScoutTap(sighting, running)
-        with exact(inputs.device), uncompiled() if eager else nullcontext():
-            with torch.inference_mode(mode=False), torch.no_grad(), tap:
-                logits = pick_logits(call(model, inputs))
+        stack.enter_context(exact(inputs.device))
+        stack.enter_context(uncompiled() if eager else nullcontext())
+        with torch.inference_mode(mode=False), torch.no_grad(), tap:
+            logits = pick_logits(call(model, inputs))
     _check_logits(logits, inputs.shape[0])
     sighting.outputs = logits.shape[1]
     sighting.unused = tap.unused

@@ -115,6 +115,9 @@ class Tap(TorchFunctionMode):
             without_parameters(args),
             {name: without_parameters(value) for name, value in kwargs.items()},
         )
+        return self._answer(func, args, kwargs)
+
+    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func in self.rules:
             return self.rules[func](*args, **kwargs)
         if func is F.scaled_dot_product_attention and self._open:
@@ -138,12 +141,15 @@ class Tap(TorchFunctionMode):
         shape = query.shape
         if query.dim() == 3 and query.shape[0] != self.images and query.shape[0] % self.images == 0:
             # Images and heads on one axis, as for torch.bmm.
-            query, key, value = (part.unflatten(0, (self.images, -1)) for part in (query, key, value))
+            query, key, value = (self._by_image(part) for part in (query, key, value))
             if attn_mask is not None and attn_mask.dim() == 3 and attn_mask.shape[0] == shape[0]:
-                attn_mask = attn_mask.unflatten(0, (self.images, -1))
+                attn_mask = self._by_image(attn_mask)
         operands = sdpa_operands(query, key, value, attn_mask, *args, **kwargs)
         output, _ = self._attend("sdpa", operands)
         return output.to(operands.dtype).reshape(*shape[:-1], output.shape[-1])
+
+    def _by_image(self, flat: Tensor) -> Tensor:
+        return flat.reshape(self.images, -1, *flat.shape[1:])
 
     def _multihead(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         if not self._open:
@@ -170,7 +176,8 @@ class Tap(TorchFunctionMode):
             return probabilities, values
         if torch.is_grad_enabled() and _saving_hooks() != self._saving:
             raise UnsupportedModelError(
-                "The model runs its blocks under torch.utils.checkpoint: they would run again, unwatched, in the backward.",
+                "The model runs its blocks under torch.utils.checkpoint: they would run again, unwatched, in the "
+                "backward.",
                 "Switch gradient checkpointing off.",
             )
         if self.block is not None and torch.is_grad_enabled() and probabilities.requires_grad:
@@ -199,14 +206,14 @@ class Tap(TorchFunctionMode):
         return result
 
     def _enter_attention(self, node: Tensor, batch_axis: int) -> None:
-        """Remember the first tensor a block projects: what enters its attention, in pre-norm models the norm's output."""
+        """Remember the first tensor a block projects: what enters its attention, with pre-norm the norm's output."""
         if self.keep and self.block is not None and node.dim() == 3:
             self.recording.entering.setdefault(self.block, Entering(node, batch_axis))
 
 
 def _saving_hooks() -> object:
     """Whatever is asked at the moment to store tensors for the backward in another way: checkpointing does so."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(True)  # noqa: SLF001, FBT003
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)  # noqa: SLF001
 
 
 def without_parameters(value: Any) -> Any:

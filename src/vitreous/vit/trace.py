@@ -46,12 +46,10 @@ class Trace:
             torch.inference_mode(mode=False),
             torch.enable_grad(),
         ):  # the caller's no_grad must not cut the score off
-            self.target = resolved or resolve_target(
-                target, self.logits, vit.labels, vit.has_classes, self._blank
-            )
+            self.target = resolved or resolve_target(target, self.logits, vit.labels, vit.has_classes, self._blank)
             self.score: PerImage = self.target.score(self.logits)
 
-    def __enter__(self) -> "Trace":
+    def __enter__(self) -> "Trace":  # noqa: PYI034  (beartype cannot check Self on a method)
         """Give the trace itself; the pass has run already."""
         return self
 
@@ -148,7 +146,7 @@ class Trace:
 
     @property
     def attention_grad_cut(self) -> tuple[Attention, ...]:
-        """The same gradient with the inputs of every attention cut off: it travels by the residual stream and MLPs only."""
+        """The same gradient with the inputs of every attention cut off: it travels by residual stream and MLPs only."""
         return self._cut_gradients
 
     @property
@@ -156,9 +154,7 @@ class Trace:
         """Gradient of the score with respect to `attention_inputs`, "b n d" for each captured block."""
         entering = self._open().recording.entering
         found = self._gradients[len(self.calls) : len(self.calls) + len(entering)]
-        return tuple(
-            entering[block].batch_first(grad) for block, grad in zip(sorted(entering), found, strict=True)
-        )
+        return tuple(entering[block].batch_first(grad) for block, grad in zip(sorted(entering), found, strict=True))
 
     @property
     def input_grad(self) -> Tensor:
@@ -167,7 +163,7 @@ class Trace:
             raise InputError("The trace was captured without pixels.", "Trace with Capture(pixels=True).")
         if self._open().cut:
             raise MethodNotApplicableError(
-                "No gradient reaches the pixels: the model cuts it off before its first block, for instance by detach().",
+                "No gradient reaches the pixels: the model cuts it off before its first block, perhaps by detach().",
                 "Use a method that reads attention, for instance 'generic_attention'.",
             )
         return self._gradients[-1]
@@ -215,7 +211,7 @@ class Trace:
         except RuntimeError as problem:
             raise MethodNotApplicableError(
                 f"The backward of {self.vit.name} failed: {str(problem).splitlines()[0][:300].rstrip('.')}.",
-                "Use a method that needs no gradient, such as 'rollout', or mend the model: it cannot be trained either.",
+                "Use a method that needs no gradient, such as 'rollout', or mend the model: nor can it be trained.",
             ) from problem
 
     # -- further passes --------------------------------------------------------------------------------------------

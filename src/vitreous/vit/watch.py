@@ -42,7 +42,7 @@ def watch(anchors: Sequence[Anchor], on_tokens: OnTokens) -> Iterator[None]:
 
 
 def _input_hook(anchor: Anchor, position: int, on_tokens: OnTokens, owner: int) -> Any:
-    # A thread that runs the model while another takes this hook off may be in the middle of calling it, and PyTorch has then
+    # A thread that runs the model while another takes this hook off may be about to call it, and PyTorch has then
     # forgotten already that it wants keyword arguments.
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
         if threading.get_ident() != owner or kwargs is None:

@@ -10,11 +10,16 @@ from vitreous.vit.vit import Vit
 
 GIB = 1024**3
 _ACTIVATIONS = 16
-"""Tensors of a token's width that a block keeps for the backward: norms, q, k, v, output, and the MLP's 4-fold width twice."""
+"""Tensors of a token's width that a block keeps for the backward: norms, q, k, v, output, and twice the MLP's 4-fold
+width."""
 
 
 def bytes_per_image(vit: Vit, capture: Capture) -> int:
-    """Estimate the peak bytes that tracing one image needs: l * h * n * n probabilities, their gradients, activations."""
+    """Estimate the peak bytes that tracing one image needs.
+
+    Counted are l * h * n * n probabilities of 4 bytes, as many gradients, the few that softmax and product hold of one
+    block for a moment, and the activations kept for the backward. The model's own weights are not counted.
+    """
     blocks = len(vit.blocks) - capture.first
     n = vit.tokens
     attention = blocks * vit.heads * n * n * 4
@@ -33,9 +38,7 @@ def free_bytes(device: torch.device) -> int:
     try:
         return _available_linux()
     except (OSError, ValueError):
-        return (
-            os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 * GIB
-        )
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 * GIB
 
 
 def _available_linux() -> int:

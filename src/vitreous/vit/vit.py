@@ -120,9 +120,7 @@ def check_form(images: Tensor, size: tuple[int, int]) -> None:
     if not isinstance(images, Tensor):
         raise InputError(f"images is a {type(images).__name__}.", "Give a tensor (b, 3, H, W) in [0, 1].")
     if images.dim() != 4 or images.shape[1] != 3:
-        raise InputError(
-            f"images has shape {tuple(images.shape)}.", "Expected (b, 3, H, W): a batch of RGB images."
-        )
+        raise InputError(f"images has shape {tuple(images.shape)}.", "Expected (b, 3, H, W): a batch of RGB images.")
     if images.shape[0] == 0:
         raise InputError("images is an empty batch.", "Give at least one image.")
     if tuple(images.shape[2:]) != tuple(size):
@@ -141,9 +139,7 @@ def check_values(images: Tensor) -> None:
         raise InputError("images contains NaN or infinity.", "Mend the image; nothing was explained.")
     low, high = float(images.detach().min()), float(images.detach().max())
     if low < -1e-3 or high > 1 + 1e-3:
-        hint = (
-            "Divide by 255." if low >= 0 else "They look normalised already: give them before normalisation."
-        )
+        hint = "Divide by 255." if low >= 0 else "They look normalised already: give them before normalisation."
         raise InputError(f"images has values from {low:.3g} to {high:.3g}, expected [0, 1].", hint)
 
 

@@ -13,7 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -260,6 +260,7 @@ def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
         min(capture.first for capture in each),
         any(capture.graph for capture in each),
         any(capture.pixels for capture in each),
+        any(capture.inputs for capture in each),
     )
 
 
@@ -385,7 +386,8 @@ def _relevance(item: _Planned, trace: Trace) -> np.ndarray:
 
     Raises NonFiniteError: a map with a single NaN would look whole after resampling, and mean nothing.
     """
-    found = item.method.function(trace, **item.parameters).detach().float()
+    with torch.no_grad():  # what a method computes from the trace is no part of the trace's graph
+        found = item.method.function(trace, **item.parameters).float()
     if not bool(torch.isfinite(found).all()):
         raise NonFiniteError(
             f"Method {item.method.name!r} gave NaN or infinity.",
@@ -446,7 +448,7 @@ def _provenance(
         image_digest=image.digest,
         preprocessing={**asdict(vit.preprocessing), "fit": image.frame.fit},
         seed=seed,
-        versions=_versions(),
+        versions=dict(_versions()),
         device=str(vit.device),
         dtype=str(vit.dtype).removeprefix("torch."),
         seconds=seconds,
@@ -457,8 +459,12 @@ def _provenance(
     )
 
 
-def _versions() -> dict[str, str]:
-    """Give the versions that can change a number: of this package, Python, and the libraries that are installed."""
+@cache
+def _versions() -> Mapping[str, str]:
+    """Give the versions that can change a number: of this package, Python, and the libraries that are installed.
+
+    Looked up once: it reads the files of each installed package, which for a batch took a tenth of a forward pass.
+    """
     found = {"vitreous": __version__, "python": platform.python_version()}
     for library in ("torch", "timm", "transformers", "torchvision", "open_clip_torch", "pillow"):
         try:

@@ -4,7 +4,6 @@ import copy
 import gc
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -343,55 +342,71 @@ def test_gradients_with_open_and_closed_gates(spelling, cut):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    images=sizes, tokens=st.integers(1, 6), start=st.integers(0, 3), length=st.integers(1, 3), bias=st.booleans(),
-    arrives=st.sampled_from(["in the rows", "in one of them", "elsewhere", "everywhere", "nowhere"]), seed=st.integers(0, 50),
+    images=sizes, tokens=st.integers(1, 6), reached=st.lists(st.booleans(), min_size=6, max_size=6), bias=st.booleans(),
+    cancel=st.booleans(), seed=st.integers(0, 50),
 )  # fmt: skip
-def test_row_linear_is_linear(images, tokens, start, length, bias, arrives, seed):
-    """Value and gradient, whether or not gradient arrives in the predicted rows alone."""
-    rows = (min(start, tokens - 1), min(start + length, tokens))
+def test_row_linear_is_linear(images, tokens, reached, bias, cancel, seed):
+    """Value and gradient, whichever tokens the gradient reaches, and even if it adds up to zero in one of them."""
     node = random(images, tokens, 3, seed=seed).requires_grad_()
     weight, offset = random(4, 3, seed=seed + 1), random(4, seed=seed + 2) if bias else None
     incoming = random(images, tokens, 4, seed=seed + 3)
-    inside = torch.zeros(tokens, dtype=torch.bool)
-    inside[slice(*rows)] = True
-    where = {"in the rows": inside, "in one of them": torch.arange(tokens) == rows[0], "elsewhere": ~inside,
-             "everywhere": torch.ones_like(inside), "nowhere": torch.zeros_like(inside)}[arrives]  # fmt: skip
-    incoming = incoming * where[:, None]
-    expected, found = F.linear(node, weight, offset), row_linear(node, weight, offset, rows=rows)
+    if cancel:
+        incoming[..., 2:] = -incoming[..., :2]
+    incoming = incoming * torch.tensor(reached[:tokens])[:, None]
+    expected, found = F.linear(node, weight, offset), row_linear(node, weight, offset)
     assert torch.equal(found, expected)
     (slope,) = torch.autograd.grad(found, node, incoming)
     (reference,) = torch.autograd.grad(expected, node, incoming)
     assert relative(slope, reference) <= 1e-12
 
 
+def test_row_linear_multiplies_only_rows_that_gradient_reaches():
+    node = random(2, 6, 3).requires_grad_()
+    weight = torch.full((4, 3), float("nan"), dtype=node.dtype)  # whatever is multiplied shows
+    incoming = torch.zeros(2, 6, 4, dtype=node.dtype)
+    incoming[1, 2:4] = 1.0
+    (slope,) = torch.autograd.grad(row_linear(node, weight), node, incoming)
+    assert slope.isnan().all(-1).any(0).tolist() == [False, False, True, True, False, False]
+
+
 def test_row_linear_gives_way_where_it_does_not_apply():
     """To a weight that wants a gradient, and to rows without a batch."""
     node, weight = random(2, 4, 3).requires_grad_(), random(4, 3).requires_grad_()
-    found = torch.autograd.grad(row_linear(node, weight, rows=(0, 1))[:, 0].sum(), (node, weight))
+    found = torch.autograd.grad(row_linear(node, weight)[:, 0].sum(), (node, weight))
     expected = torch.autograd.grad(F.linear(node, weight)[:, 0].sum(), (node, weight))
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
-    assert torch.equal(row_linear(node[0], weight, rows=(0, 1)), F.linear(node[0], weight))
+    assert torch.equal(row_linear(node[0], weight), F.linear(node[0], weight))
 
 
-@pytest.mark.parametrize("token", ["first", "last", "two", "registers"])
-def test_row_linear_changes_no_gradient_of_a_model(token):
+@pytest.mark.parametrize("token", ["first", "last", "two", "registers", "none"])
+def test_row_linear_changes_no_gradient_of_a_model(token, monkeypatch):
     vit = vt.open_vit(
         scramble(hand.HandwrittenViT(hand.HOLDERS["list"](), token)).double(), preprocessing=preprocessing(SIZE)
     )
-    assert vit.body.gradient_rows is not None
-    whole = replace(vit, body=replace(vit.body, gradient_rows=None))
-    wrong = replace(vit, body=replace(vit.body, gradient_rows=(5, 7)))  # a prediction that does not hold
     images = images_of(SIZE)
-    with (
-        vit.trace(images, target=1) as trace,
-        whole.trace(images, target=1) as slow,
-        wrong.trace(images, target=1) as other,
-    ):
-        for kind in ("attention_grad", "attention_grad_cut", "attention_input_grad"):
-            for ours, exact, misled in zip(*(getattr(each, kind) for each in (trace, slow, other)), strict=True):
-                assert relative(ours, exact) <= 1e-12
-                assert relative(misled, exact) <= 1e-12
-        assert relative(trace.input_grad, slow.input_grad) <= 1e-12
+    kinds = ("attention_grad", "attention_grad_cut", "attention_input_grad")
+    with vit.trace(images, target=1) as trace:
+        ours = {kind: getattr(trace, kind) for kind in kinds}
+        pixels = trace.input_grad
+    monkeypatch.setattr("vitreous.vit.tap.row_linear", F.linear)
+    with vit.trace(images, target=1) as plain:
+        for kind in kinds:
+            assert all(relative(*pair) <= 1e-12 for pair in zip(ours[kind], getattr(plain, kind), strict=True))
+        assert relative(pixels, plain.input_grad) <= 1e-12
+
+
+def test_attention_inputs_left_out_of_the_backward():
+    """The other gradients are the same, and whoever asks for those left out is told how to get them."""
+    vit = vt.open_vit(
+        scramble(hand.HandwrittenViT(hand.HOLDERS["list"](), "first")).double(), preprocessing=preprocessing(SIZE)
+    )
+    images = images_of(SIZE)
+    with vit.trace(images, capture=vt.Capture(inputs=False)) as less, vit.trace(images) as all_of_it:
+        assert relative(less.input_grad, all_of_it.input_grad) <= 1e-12
+        for pair in zip(less.attention_grad, all_of_it.attention_grad, strict=True):
+            assert relative(*pair) <= 1e-12
+        with pytest.raises(InputError, match=r"inputs=True"):
+            _ = less.attention_input_grad
 
 
 # -- rules -------------------------------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ class Method:
     cost            passes of the model: "1F1B" is one forward and one backward of a batch
     level           "patch" gives (b, gh, gw), "pixel" gives (b, H, W)
     gradient        whether it asks the trace for gradients
-    pixels          whether it needs the gradient at the input
+    pixels          whether it needs the gradient at the model's input
+    inputs          whether it needs the gradient at what attention projects
     only_block      the parameter that names the single block it reads; None if it reads them all
     """
 
@@ -46,6 +47,7 @@ class Method:
     level: Literal["patch", "pixel"]
     gradient: bool
     pixels: bool
+    inputs: bool
     only_block: str | None
 
     @property
@@ -99,7 +101,7 @@ class Method:
         first = 0
         if self.only_block is not None and vit.blocks:
             first = block_index(parameters[self.only_block], len(vit.blocks))
-        return Capture(first, self.gradient, self.pixels)
+        return Capture(first, self.gradient, self.pixels, self.inputs)
 
     def require_applicable(self, vit: Vit) -> None:
         """Raise MethodNotApplicableError with the reason if the method means nothing on this model."""
@@ -133,6 +135,7 @@ def method(
     level: Literal["patch", "pixel"] = "patch",
     gradient: bool = True,
     pixels: bool = False,
+    inputs: bool = False,
     only_block: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
@@ -149,7 +152,7 @@ def method(
         name = function.__name__
         METHODS.add(
             name,
-            Method(name, function, paper, class_specific, signed, unit, cost, level, gradient, pixels, only_block),
+            Method(name, function, paper, class_specific, signed, unit, cost, level, gradient, pixels, inputs, only_block),
         )
         return function
 

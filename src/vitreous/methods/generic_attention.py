@@ -23,7 +23,7 @@ def generic_attention(trace: Trace) -> PatchMap:
     which the paper does not treat, start from the rows that the head reads.
     """
     mixing = [
-        (gradient * attention).clamp(min=0).mean(1)
+        (gradient * attention).clamp_(min=0).mean(1)
         for gradient, attention in zip(trace.attention_grad, trace.attention, strict=True)
     ]
     return trace.to_grid(follow_down(trace, mixing))

@@ -11,6 +11,7 @@ from vitreous.vit.trace import Trace
     signed=lambda parameters: not parameters["relu"],
     unit="logit gradient x feature",
     cost="1F + backward of one block",
+    inputs=True,
     only_block="block",
 )
 def gradcam(trace: Trace, block: int = -1, relu: bool = True) -> PatchMap:

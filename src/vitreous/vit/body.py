@@ -25,15 +25,13 @@ def plain_call(model: nn.Module, inputs: Tensor) -> Any:
 class Body:
     """A model, its blocks, and the places where the token stream enters each block and leaves the last one.
 
-    gradient_rows  tokens (start, stop) that alone carry gradient behind the last attention; None if all may
-    eager          whether the compiler must be switched off, because it would compile the watching as well
+    eager  whether the compiler must be switched off, because it would compile the watching as well
     """
 
     model: nn.Module
     call: Call
     blocks: tuple[nn.Module, ...]
     anchors: tuple[Anchor, ...]
-    gradient_rows: tuple[int, int] | None = None
     eager: bool = False
 
     def forward(self, inputs: Tensor) -> Logits:

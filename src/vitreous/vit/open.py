@@ -101,9 +101,8 @@ def _open_plain(net: nn.Module, call: Call, sighting: Sighting, probes: torch.Te
         last = watched.recording.tokens[len(blocks)]
         layout = find_layout(body, size, shape[-1], sighting.stride, probes)
         readout = find_readout(body, sighting, layout, probes, last)
-    rows = (readout.rows.start, readout.rows.stop) if readout.kind == "token" else None
     return _vit(
-        replace(body, gradient_rows=rows),
+        body,
         layout,
         common,
         heads=shape[1],

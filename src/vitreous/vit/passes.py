@@ -19,11 +19,14 @@ class Capture:
     first   the first block whose attention and tokens are kept; earlier blocks run fused and without a graph
     graph   whether a graph is kept, so that gradients can be asked for
     pixels  whether the graph reaches back to the input; else it starts at the tokens entering block `first`
+    inputs  whether the one backward also gives the gradients of what each attention projects: without, it ends a little
+            earlier, at the probabilities of block `first`
     """
 
     first: int = 0
     graph: bool = True
     pixels: bool = True
+    inputs: bool = True
 
 
 @dataclass
@@ -58,9 +61,8 @@ def run_pass(
     """
     inputs = own_leaf(inputs, capture.graph and capture.pixels)
     last = len(body.blocks)
-    rows = {last - 1: body.gradient_rows} if body.gradient_rows is not None else None
     keep = keep and last > 0  # a model opened without its blocks keeps its own operators
-    tap = Tap(capture.first, keep, edit, rules, rows, capture.graph)
+    tap = Tap(capture.first, keep, edit, rules, capture.graph)
     result = Pass(inputs, tap)
 
     def on_tokens(position: int, tokens: Tokens) -> Tokens | None:

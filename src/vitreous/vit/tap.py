@@ -69,7 +69,6 @@ class Tap(TorchFunctionMode):
     keep    whether calls are recorded at all (an edited pass need not be)
     edit    may replace probabilities and values of each block
     rules   replacements for any other torch function, for instance one with an edited backward
-    rows    for a block: the tokens (start, stop) that alone carry gradient behind its attention; see `row_linear`
     graph   whether the pass keeps a graph. A `torch.no_grad()` of the model itself is ignored then: it saves memory in
             training and is no part of what the model computes (a linear probe on a frozen backbone has one)
     """
@@ -80,7 +79,6 @@ class Tap(TorchFunctionMode):
         keep: bool = True,
         edit: Edit | None = None,
         rules: Rules | None = None,
-        rows: Mapping[int, tuple[int, int]] | None = None,
         graph: bool = False,
     ) -> None:
         super().__init__()
@@ -88,7 +86,6 @@ class Tap(TorchFunctionMode):
         self.keep = keep
         self.edit = edit
         self.rules = dict(rules or {})
-        self.rows = dict(rows or {})
         self.graph = graph
         self.block: int | None = None
         self.images = 1
@@ -189,8 +186,8 @@ class Tap(TorchFunctionMode):
         args, kwargs = positional(func, args, kwargs)
         if func is F.linear:
             self._enter_attention(args[0], batch_axis=0)
-            if self.block in self.rows and torch.is_grad_enabled() and args[0].requires_grad:
-                return row_linear(*args, **kwargs, rows=self.rows[self.block])
+            if torch.is_grad_enabled() and args[0].requires_grad:
+                return row_linear(*args, **kwargs)
         attention = self._handwritten.contraction(func, args, kwargs, self.images)
         if attention is not None:
             through = self._through(

@@ -152,6 +152,8 @@ class Trace:
     @property
     def attention_input_grad(self) -> tuple[Tokens, ...]:
         """Gradient of the score with respect to `attention_inputs`, "b n d" for each captured block."""
+        if not self.capture.inputs:
+            raise InputError("The trace was captured without attention inputs.", "Trace with Capture(inputs=True).")
         entering = self._open().recording.entering
         found = self._gradients[len(self.calls) : len(self.calls) + len(entering)]
         return tuple(entering[block].batch_first(grad) for block, grad in zip(sorted(entering), found, strict=True))
@@ -172,7 +174,7 @@ class Trace:
     def _gradients(self) -> tuple[Tensor, ...]:
         # All nodes that methods read are asked for in one backward pass: it stops at the deepest of them by itself.
         recording = self._open().recording
-        entering = [recording.entering[block].node for block in sorted(recording.entering)]
+        entering = [recording.entering[block].node for block in sorted(recording.entering)] if self.capture.inputs else []
         pixels = [self.inputs] if self.inputs.requires_grad else []
         return self.grad([*self.attention, *entering, *pixels])
 

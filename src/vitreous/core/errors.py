@@ -174,6 +174,18 @@ class OutputExistsError(OutputError):
     code = "VX-E601"
 
 
+class DataError(VitreousError):
+    """A data set cannot be read: files are missing, or its list has another form than its loader expects."""
+
+    code = "VX-E800"
+
+
+class AnnotationError(DataError):
+    """One annotation contradicts its image: a mask of another size, a box outside, an unknown class."""
+
+    code = "VX-E801"
+
+
 class MissingExtraError(VitreousError):
     """An optional library is needed and not installed."""
 

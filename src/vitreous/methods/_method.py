@@ -152,7 +152,20 @@ def method(
         name = function.__name__
         METHODS.add(
             name,
-            Method(name, function, paper, class_specific, signed, unit, cost, level, gradient, pixels, inputs, only_block),
+            Method(
+                name=name,
+                function=function,
+                paper=paper,
+                class_specific=class_specific,
+                signed=signed,
+                unit=unit,
+                cost=cost,
+                level=level,
+                gradient=gradient,
+                pixels=pixels,
+                inputs=inputs,
+                only_block=only_block,
+            ),
         )
         return function
 

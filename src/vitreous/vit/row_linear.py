@@ -2,7 +2,7 @@
 
 A prediction that is read from the class token sends its gradient into that row alone, until an attention spreads it. So
 the projection and the MLP behind the last attention need 1 row in 197 of their backward; and with every attention cut
-off, as the published attention-guided CAM has it, no block ever spreads the gradient, and all of them need just that row.
+off, as the published attention-guided CAM has it, no block ever spreads the gradient: all of them need just that row.
 """
 
 from typing import Any

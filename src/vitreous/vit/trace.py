@@ -174,7 +174,8 @@ class Trace:
     def _gradients(self) -> tuple[Tensor, ...]:
         # All nodes that methods read are asked for in one backward pass: it stops at the deepest of them by itself.
         recording = self._open().recording
-        entering = [recording.entering[block].node for block in sorted(recording.entering)] if self.capture.inputs else []
+        blocks = sorted(recording.entering) if self.capture.inputs else []
+        entering = [recording.entering[block].node for block in blocks]
         pixels = [self.inputs] if self.inputs.requires_grad else []
         return self.grad([*self.attention, *entering, *pixels])
 

@@ -16,6 +16,7 @@ Contrast                    a target that asks why one class rather than another
 Preprocessing               what a model expects of its input, for modules that do not say it themselves
 Vit, Trace, Capture         an opened model, one watched pass of it, and what that pass is to keep
 VitreousError               the base of every error raised on purpose; `docs/errors.md` explains their codes
+worlds                      data sets: rendered scenes with known truth, and loaders for photographs
 
 The shortest way from a photograph to a picture and a file that can be read back:
 
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from vitreous._version import __version__
 
 if TYPE_CHECKING:
+    from vitreous import worlds
     from vitreous._doctor import doctor
     from vitreous._explain import compare, explain, explain_each, list_methods
     from vitreous.core.errors import VitreousError
@@ -81,6 +83,7 @@ __all__ = [
     "explain_each",
     "list_methods",
     "open_vit",
+    "worlds",
 ]
 
 
@@ -89,6 +92,8 @@ def __getattr__(name: str) -> Any:
 
     Raises AttributeError for any other name, as a module without this function would.
     """
+    if name == "worlds":
+        return import_module("vitreous.worlds")
     if name not in _HOME:
         raise AttributeError(f"module 'vitreous' has no attribute {name!r}")
     found = getattr(import_module(_HOME[name]), name)

@@ -22,7 +22,9 @@
     ├── UnknownNameError      E500  no method, metric or family of that name
     ├── OutputError           E600  a result cannot be written or read back
     │   └── OutputExistsError     E601
-    └── MissingExtraError     E700  an optional library is not installed
+    ├── MissingExtraError     E700  an optional library is not installed
+    └── DataError             E800  a data set cannot be read
+        └── AnnotationError       E801
 
 An error names the argument, the value it got, the value it expected and the next step. `docs/errors.md` has one
 section for each code.

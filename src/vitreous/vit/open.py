@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -25,6 +24,7 @@ FAMILIES: dict[str, str] = {
     "hf": "vitreous.vit.families.huggingface",
     "torchvision": "vitreous.vit.families.torchvision",
     "open_clip": "vitreous.vit.families.open_clip",
+    "bundled": "vitreous.vit.families.bundled",
 }
 
 

@@ -13,7 +13,7 @@ The exit statuses are constants of `_running`; 2 is Typer's own for a wrong comm
 
 import typer
 
-from vitreous.apps.cli import catalogue, compare, demo, doctor, explain
+from vitreous.apps.cli import catalogue, compare, demo, doctor, explain, worlds
 
 HELP = """Show what a Vision Transformer looked at, and record how the picture was made.
 
@@ -35,6 +35,7 @@ app.command("explain")(explain.run)
 app.command("compare")(compare.run)
 app.command("doctor")(doctor.run)
 app.command("list")(catalogue.run)
+app.add_typer(worlds.app, name="worlds")
 
 
 def show_version(wanted: bool | None) -> None:

@@ -1,6 +1,5 @@
 """The architecture of the bundled models: a plain timm ViT for 96-pixel pictures on a grid of 12 x 12 tokens."""
 
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ CLASSES = ("capsule", "cone", "cross", "cube", "cylinder", "pyramid", "sphere", 
 class ConvStem(nn.Module):
     """Patches by convolutions instead of one linear layer: small data sets teach it edges far sooner.
 
-    Each token still belongs to one patch of 8 x 8 pixels, and sees 15 x 15 pixels around it. The arguments are those
+    Each token still belongs to one patch of 8 x 8 pixels, and sees 27 x 27 pixels around it. The arguments are those
     that timm's `VisionTransformer` gives to its `embed_layer`.
     """
 
@@ -28,17 +27,28 @@ class ConvStem(nn.Module):
         self.patch_size = (patch_size, patch_size)
         self.grid_size = (img_size // patch_size, img_size // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
-        widths = (in_chans, embed_dim // 6, embed_dim // 3, embed_dim)
-        stages = []
-        for before, after in pairwise(widths):
-            stages += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.GELU()]
-        stages += [nn.Conv2d(embed_dim, embed_dim, 1)]
-        self.layers = nn.Sequential(*stages)
+        fine, middle, coarse = embed_dim // 6, embed_dim // 3, 2 * embed_dim // 3
+        self.layers = nn.Sequential(
+            *_convolution(in_chans, fine, stride=2),
+            *_convolution(fine, fine),
+            *_convolution(fine, middle, stride=2),
+            *_convolution(middle, middle),
+            *_convolution(middle, coarse, stride=2),
+            nn.Conv2d(coarse, embed_dim, 1),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn "b 3 96 96" into tokens "b 144 192", row by row."""
         tokens: Tensor = self.layers(images).flatten(2).transpose(1, 2)
         return tokens
+
+
+def _convolution(before: int, after: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.GELU(),
+    )
 
 
 def build_scenes_vit() -> nn.Module:

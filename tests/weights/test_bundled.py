@@ -61,6 +61,14 @@ def test_own_weights_and_random_ones(tmp_path):
     assert vt.open_vit("bundled:scenes", "random").digest != vt.open_vit("bundled:scenes").digest
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_untrained_stems_show_their_grid(seed):
+    """Their patches overlap: several tokens see the corner of the picture, and one change may move the wrong one more."""
+    torch.manual_seed(seed)
+    vit = vt.open_vit("bundled:scenes", "random")
+    assert (vit.prefix, vit.grid, vit.patch) == (1, (12, 12), (8, 8))
+
+
 def test_wrong_names_and_sizes():
     with pytest.raises(UnknownNameError, match="scenes"):
         vt.open_vit("bundled:scene")

@@ -25,6 +25,8 @@ from vitreous.vit.reasons import (
 from vitreous.vit.scout import SeenAttention, SeenModule, Sighting
 from vitreous.vit.watch import Anchor
 
+_CHANGES = 8
+"""How many changes of one pixel are averaged over."""
 _STEPS = (0, 1, 2, 4, 8, 16, 32)
 """How far inwards a pixel is moved: a patch wider than the edge that the model ignores is met by one of them."""
 
@@ -133,7 +135,11 @@ def find_layout(body: Body, size: tuple[int, int], tokens: int, stride: tuple[in
 
 
 def _changed_token(body: Body, size: tuple[int, int], corner: tuple[int, int], like: Tensor) -> int:
-    """Give the token that reacts to one pixel. Where the model ignores the edge, the pixel moves inwards."""
+    """Give the token that reacts most to one pixel, on average over changes of its colour.
+
+    Patches may overlap: a convolutional stem lets several tokens see one pixel, and one change alone may by chance move
+    a neighbour more. Where the model ignores the edge, the pixel moves inwards.
+    """
     generator = torch.Generator().manual_seed(0)
     base = torch.rand(1, 3, *size, generator=generator)
     ways = [
@@ -142,10 +148,10 @@ def _changed_token(body: Body, size: tuple[int, int], corner: tuple[int, int], l
     for down, across in sorted(product(_STEPS, _STEPS), key=sum):
         if down >= size[0] or across >= size[1]:
             continue
-        changed = base.clone()
-        changed[..., ways[0][down], ways[1][across]] += 8.0
+        changed = base.repeat(_CHANGES, 1, 1, 1)
+        changed[..., ways[0][down], ways[1][across]] += 8.0 * torch.randn(_CHANGES, 3, generator=generator)
         stream = first_tokens(body, torch.cat([base, changed]).to(like)).float()
-        difference = (stream[1] - stream[0]).abs().amax(-1)
+        difference = (stream[1:] - stream[:1]).norm(dim=-1).mean(0)
         if float(difference.max()) > 1e-4:
             return int(difference.argmax())
     raise UnsupportedModelError(

@@ -183,3 +183,8 @@ def test_tags_cannot_be_taken_for_one_another():
     apart = (bits[:, None] != bits).sum(-1)
     assert len(PATTERNS) == 10
     assert apart[~np.eye(10, dtype=bool)].min() >= 2
+
+
+def test_the_picture_does_not_depend_on_how_finely_things_are_told_apart():
+    scene = draw_scene(7, 11)
+    assert np.array_equal(render(scene, finer=1).image, render(scene, finer=4).image)

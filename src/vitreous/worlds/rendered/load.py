@@ -75,7 +75,7 @@ class SceneSample(Sample):
 
         assert self.scene is not None  # noqa: S101
         changed = without(self.scene, number)
-        return Counterfactual("without", number, changed, as_picture(render(changed, self.photo().size[0])))
+        return Counterfactual("without", number, changed, as_picture(render(changed, self.photo().size[0], finer=1)))
 
 
 def scenes(folder: str | Path | None = None) -> Samples:

@@ -100,8 +100,9 @@ def _table(rows: Sequence[Row]) -> str:
         f"<td>{row.count}</td></tr>"
         for row in rows
     )
-    return f"""<table><caption>Means over scenes, with 95 % bootstrap intervals. Intervals that overlap do not separate
-methods.</caption><thead><tr><th scope="col">Map</th><th scope="col">On target</th><th scope="col">Order</th>
+    return f"""<table><caption>Means over scenes, with 95 % bootstrap intervals. All methods explain
+the same scenes, so that telling two of them apart needs a paired test, which is not made here.</caption>
+<thead><tr><th scope="col">Map</th><th scope="col">On target</th><th scope="col">Order</th>
 <th scope="col">Scenes</th></tr></thead><tbody>{lines}</tbody></table>"""
 
 

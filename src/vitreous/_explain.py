@@ -11,7 +11,7 @@ together, which is why the planning is here and not in the methods.
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -23,12 +23,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vitreous._prepare import Prepared, prepare
 from vitreous._version import __version__
 from vitreous.core.errors import InputError, NonFiniteError, VitreousError
-from vitreous.core.fit import photo_to_input
-from vitreous.core.frame import Fit, Frame, frame_photo, frame_tensor
+from vitreous.core.frame import Fit
 from vitreous.core.heatmap import Heatmap, PhotoSource
-from vitreous.core.images import Photo, read_photo
+from vitreous.core.images import Photo
 from vitreous.core.provenance import Prediction, Provenance
 from vitreous.core.target import Target, check_targets, label_of
 from vitreous.methods._method import METHODS, Method
@@ -36,7 +36,7 @@ from vitreous.vit.ambient import exact
 from vitreous.vit.memory import batch_that_fits
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
-from vitreous.vit.vit import Vit, check_form, check_values
+from vitreous.vit.vit import Vit, check_form
 
 MOST_PER_BATCH = 8
 Sources: TypeAlias = PhotoSource | Sequence[PhotoSource] | Tensor
@@ -50,26 +50,6 @@ class _Planned:
 
     method: Method
     parameters: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """One image ready for the model; the photograph itself is read again when it is drawn.
-
-    image   "3 H W" in [0, 1], float32 on the CPU, not yet normalised
-    frame   where its patches lie on the photograph
-    name    what the record calls it: a file name, "image", or "tensor[i]"
-    digest  sha256 over the size and pixels of the photograph
-    notes   what reading it changed or left out; they become warnings of the record
-    photo   gives the photograph again, so that its pixels need not be kept
-    """
-
-    image: Tensor
-    frame: Frame
-    name: str
-    digest: str
-    notes: tuple[str, ...]
-    photo: Callable[[], Photo]
 
 
 def explain(
@@ -200,16 +180,16 @@ def explain_each(
         raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
     capture = _joint_capture(vit, plan)
     size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH)
-    early = [_prepare(vit, images, index, fit) for index in range(count)] if check_first else None
+    early = [prepare(vit, images, index, fit) for index in range(count)] if check_first else None
     problems = [item for item in early or [] if isinstance(item, VitreousError)]
     if problems:
         yield problems[0]
         return
     for start in range(0, count, size):
         indices = range(start, min(start + size, count))
-        prepared = [early[index] if early is not None else _prepare(vit, images, index, fit) for index in indices]
-        good = [item for item in prepared if isinstance(item, _Prepared)]
-        wanted = [targets[index] for index, item in zip(indices, prepared, strict=True) if isinstance(item, _Prepared)]
+        prepared = [early[index] if early is not None else prepare(vit, images, index, fit) for index in indices]
+        good = [item for item in prepared if isinstance(item, Prepared)]
+        wanted = [targets[index] for index, item in zip(indices, prepared, strict=True) if isinstance(item, Prepared)]
         maps = iter(_explain_batch(vit, good, plan, wanted, capture, seed))
         for item in prepared:
             yield item if isinstance(item, VitreousError) else next(maps)
@@ -279,49 +259,9 @@ def _targets(target: Targets, count: int) -> list[Target]:
     return list(target)
 
 
-def _prepare(vit: Vit, images: Any, index: int, fit: Fit) -> _Prepared | VitreousError:
-    """Prepare one image, or give the error instead of raising it: it must not end the images after it."""
-    try:
-        return (
-            _prepare_tensor(vit, images, index)
-            if isinstance(images, Tensor)
-            else _prepare_photo(vit, images[index], fit)
-        )
-    except VitreousError as problem:
-        return problem
-
-
-def _prepare_photo(vit: Vit, source: PhotoSource, fit: Fit) -> _Prepared:
-    """Read a photograph and resample it to the model's size by the frame of its fit.
-
-    A file is read again whenever it is drawn, so that the heatmaps of a long list do not hold its pixels;
-    the pixels of a PIL image exist nowhere else and are kept.
-    """
-    photo = read_photo(source)
-    wanted = vit.preprocessing
-    frame = frame_photo(photo.size, wanted.size, vit.patch, vit.grid, fit, wanted.crop_share)
-    image = photo_to_input(photo, frame, wanted.interpolation)
-    again = partial(read_photo, source) if isinstance(source, str | Path) else lambda: photo
-    return _Prepared(image, frame, photo.name, photo.digest, photo.notes, again)
-
-
-def _prepare_tensor(vit: Vit, images: Tensor, index: int) -> _Prepared:
-    """Take one image of a tensor as it is; the form of the whole tensor was checked before.
-
-    Its photograph, for drawing and for the digest, is the image rounded to 8 bits. The model is given the
-    unrounded values.
-    """
-    check_values(images[index])
-    image = images[index].detach().float().cpu()
-    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    photo = read_photo(Image.fromarray(np.ascontiguousarray(pixels)))
-    frame = frame_tensor(vit.preprocessing.size, vit.patch, vit.grid)
-    return _Prepared(image, frame, f"tensor[{index}]", photo.digest, (), lambda: photo)
-
-
 def _explain_batch(
     vit: Vit,
-    prepared: list[_Prepared],
+    prepared: list[Prepared],
     plan: list[_Planned],
     targets: list[Target],
     capture: Capture,
@@ -345,7 +285,7 @@ def _explain_batch(
 
 def _run_batch(
     vit: Vit,
-    prepared: list[_Prepared],
+    prepared: list[Prepared],
     plan: list[_Planned],
     targets: list[Target],
     capture: Capture,
@@ -426,7 +366,7 @@ def _provenance(
     vit: Vit,
     trace: Trace,
     item: _Planned,
-    image: _Prepared,
+    image: Prepared,
     index: int,
     predictions: tuple[Prediction, ...],
     *,

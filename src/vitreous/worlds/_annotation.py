@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Int
@@ -138,10 +138,10 @@ def _few(values: list[int]) -> str:
 # --- boxes
 
 
-def number(text: object, what: str) -> float:
+def number(text: Any, what: str) -> float:
     """Read a finite number. Raises AnnotationError; `what` begins the message."""
     try:
-        value = float(text)  # type: ignore[arg-type]
+        value = float(text)
     except (TypeError, ValueError):
         value = math.nan
     if isinstance(text, bool) or not math.isfinite(value):

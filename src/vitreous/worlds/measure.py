@@ -22,7 +22,7 @@ from vitreous._version import __version__
 from vitreous.vit.open import open_vit
 from vitreous.worlds.rendered.load import SceneSample, scenes
 from vitreous.worlds.rendered.render import render
-from vitreous.worlds.rendered.scene import Scene, Tag
+from vitreous.worlds.rendered.scene import Tag
 from vitreous.worlds.rendered.shapes import CLASSES
 from vitreous.worlds.rendered.stress import AXES, LEVELS, stress
 from vitreous.worlds.rendered.tags import print_tag
@@ -60,8 +60,8 @@ def right_answers(vit: "Vit", pictures: Iterable[Image.Image], labels: Sequence[
 
 def under_stress(vit: "Vit", samples: Sequence[SceneSample], axis: str, level: int) -> Share:
     """Render the samples under one level of one axis, and count right answers."""
-    pictures = [Image.fromarray(render(stress(_scene(sample), axis, level), finer=1).image) for sample in samples]
-    return right_answers(vit, pictures, [_index(sample) for sample in samples])
+    pictures = [Image.fromarray(render(stress(sample.scene, axis, level), finer=1).image) for sample in samples]
+    return right_answers(vit, pictures, _labels(samples))
 
 
 def target_matters_most(vit: "Vit", samples: Sequence[SceneSample]) -> Share:
@@ -72,7 +72,7 @@ def target_matters_most(vit: "Vit", samples: Sequence[SceneSample]) -> Share:
 
 def with_tags(vit: "Vit", samples: Sequence[SceneSample]) -> dict[str, Share]:
     """Count right answers with tags that agree, agree with another class, sit in another corner, or are not there."""
-    labels = [_index(sample) for sample in samples]
+    labels = _labels(samples)
     pictures = [np.asarray(sample.photo().image) for sample in samples]
 
     def tagged(shift: int, corner: int) -> list[Image.Image]:
@@ -91,10 +91,10 @@ def with_tags(vit: "Vit", samples: Sequence[SceneSample]) -> dict[str, Share]:
 
 def card_of_model(vit: "Vit", samples: Sequence[SceneSample], stressed: int, removed: int) -> str:
     """Measure a model and write its card. `stressed` and `removed` say how many samples these parts use."""
-    labels = [_index(sample) for sample in samples]
+    labels = _labels(samples)
     overall = right_answers(vit, (sample.photo().image for sample in samples), labels)
     by_class = {
-        name: right_answers(vit, [sample.photo().image for sample in chosen], [_index(sample) for sample in chosen])
+        name: right_answers(vit, [sample.photo().image for sample in chosen], _labels(chosen))
         for name in CLASSES
         if (chosen := [sample for sample in samples if sample.label == name])
     }
@@ -138,14 +138,8 @@ def _percent(share: Share) -> str:
     return f"{100 * share.hits / share.count:.0f}"
 
 
-def _scene(sample: SceneSample) -> Scene:
-    assert sample.scene is not None  # noqa: S101
-    return sample.scene
-
-
-def _index(sample: SceneSample) -> int:
-    assert sample.index is not None  # noqa: S101
-    return sample.index
+def _labels(samples: Sequence[SceneSample]) -> list[int]:
+    return [CLASSES.index(sample.scene.label) for sample in samples]
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,17 +145,19 @@ def _covers(numbers: Tensor, kinds: Tensor) -> Tensor:
 class Learner(nn.Module):
     """The model and the layer that says for each patch what covers it."""
 
+    vit: Any  # a model of timm, which tells no types
+
     def __init__(self) -> None:
         super().__init__()
         self.vit = build_scenes_vit()
-        for block in self.vit.blocks:  # type: ignore[union-attr]
+        for block in self.vit.blocks:
             block.attn.fused_attn = False  # on a CPU, the backward of the fused operator takes three times as long
-        self.says = nn.Linear(self.vit.embed_dim, len(KINDS))  # type: ignore[arg-type]
+        self.says = nn.Linear(self.vit.embed_dim, len(KINDS))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Give logits "b 10" and, for each patch, logits "b 144 kinds"."""
-        tokens = self.vit.forward_features((images - MEAN) / DEVIATION)  # type: ignore[operator]
-        return self.vit.forward_head(tokens), self.says(tokens[:, 1:])  # type: ignore[operator]
+        tokens = self.vit.forward_features((images - MEAN) / DEVIATION)
+        return self.vit.forward_head(tokens), self.says(tokens[:, 1:])
 
 
 def loss_of(learner: Learner, images: Tensor, covers: Tensor, labels: Tensor, tokens: float) -> Tensor:
@@ -212,7 +215,8 @@ def train(
         mean = total / (len(pictures) // recipe.batch)
         print(f"epoch {epoch + 1} loss {mean:.3f} held-out {found:.4f} {seen:.0f} s", flush=True)  # noqa: T201
         _keep(kept, epoch + 1, learner, average, optimiser)
-    return average.vit.eval()
+    model: nn.Module = average.vit.eval()
+    return model
 
 
 def _slope(share: float, warmup: float) -> float:

@@ -66,9 +66,9 @@ def _plain(rng: np.random.Generator, master: int, index: int) -> Scene:
 def _stand(rng: np.random.Generator, shapes: list[str], camera: Camera) -> tuple[Thing, ...]:
     """Place things so that none touches another and the target is seen. Draws again, everything, until that holds."""
     for _ in range(TRIES):
-        roles: list[Role] = ["target", *["distractor"] * (len(shapes) - 1)]  # type: ignore[list-item]
         things: list[Thing] = []
-        for shape, role in zip(shapes, roles, strict=True):
+        for shape in shapes:
+            role: Role = "distractor" if things else "target"
             thing = place(rng, draw_thing(rng, shape, role), things)
             if thing is None:
                 break

@@ -39,7 +39,7 @@ class Counterfactual:
     image: Image.Image
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SceneSample(Sample):
     """A rendered scene: a `Sample` whose every factor is known. Its regions are its things, the target first.
 
@@ -49,14 +49,13 @@ class SceneSample(Sample):
     stored   gives the counterfactuals that were rendered beforehand, none for a folder
     """
 
-    scene: Scene | None = None
-    visible: tuple[float, ...] = ()
-    numbers: Callable[[], UInt8[np.ndarray, "fine fine"]] | None = None
+    scene: Scene
+    visible: tuple[float, ...]
+    numbers: Callable[[], UInt8[np.ndarray, "fine fine"]]
     stored: Callable[[], tuple[Counterfactual, ...]] = tuple
 
     def coverage(self, number: int) -> Float32[np.ndarray, "side side"]:
         """Give the share of each pixel that thing `number`, counted from 0, covers."""
-        assert self.numbers is not None  # noqa: S101  (the loaders give it)
         return coverage_of(self.numbers(), number, self.photo().size[0])
 
     def removals(self) -> tuple[Counterfactual, ...]:
@@ -67,13 +66,11 @@ class SceneSample(Sample):
     @property
     def things(self) -> tuple[Any, ...]:
         """What stands in the scene, the target first."""
-        assert self.scene is not None  # noqa: S101
         return self.scene.things
 
     def _remove(self, number: int) -> Counterfactual:
         from vitreous.worlds.rendered.render import as_picture, render  # noqa: PLC0415  (an optional library)
 
-        assert self.scene is not None  # noqa: S101
         changed = without(self.scene, number)
         return Counterfactual("without", number, changed, as_picture(render(changed, self.photo().size[0], finer=1)))
 
@@ -149,7 +146,6 @@ def _sample(
 
 def _region(sample: SceneSample, number: int, box: Sequence[float] | None) -> Region:
     def read() -> Mask:
-        assert sample.numbers is not None  # noqa: S101
         inside = mask_of(sample.numbers(), number, sample.photo().size[0])
         return Mask(inside, np.zeros_like(inside))
 

@@ -75,8 +75,8 @@ def explain(
                 Tensors have the size already, and ignore it
     batch_size  images traced together; if left out, at most 8 and as many as half of the free memory holds.
                 The maps do not depend on it, beyond rounding
-    seed        master seed of methods that draw random numbers. Those of this version draw none; it is
-                recorded
+    seed        master seed of methods that draw random numbers; what an image gets depends on this and on
+                itself alone
     parameters  parameters of the method; docs/methods.md lists them
 
     Gives a list with one `Heatmap` for each image, in order. Relevance is raw: float32, (gh, gw) for patch
@@ -241,6 +241,7 @@ def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
         any(capture.graph for capture in each),
         any(capture.pixels for capture in each),
         any(capture.inputs for capture in each),
+        any(capture.tokens for capture in each),
     )
 
 
@@ -300,19 +301,19 @@ def _run_batch(
     began = time.perf_counter()
     images = torch.stack([item.image for item in prepared])
     # An autocast of the caller's would change the methods' own arithmetic, and the record would not tell.
-    with exact(vit.device), vit.trace(images, targets, capture=capture) as trace:
-        relevance = {item.method.name: _relevance(item, trace) for item in plan}
+    with exact(vit.device), vit.trace(images, targets, capture=capture, seed=seed) as trace:
+        found = {item.method.name: _relevance(item, trace) for item in plan}
         seconds = time.perf_counter() - began
         record = partial(_provenance, vit, trace, seed=seed, seconds=seconds)
         predictions = _predictions(vit, trace)
         return [
             {
                 item.method.name: Heatmap(
-                    relevance=relevance[item.method.name][index],
+                    relevance=found[item.method.name].relevance[index],
                     unit=item.method.unit,
                     signed=item.method.is_signed(item.parameters),
                     frame=image.frame,
-                    provenance=record(item, image, index, predictions[index]),
+                    provenance=record(item, image, index, predictions[index], found[item.method.name].notes[index]),
                     photo=image.photo,
                 )
                 for item in plan
@@ -321,11 +322,21 @@ def _run_batch(
         ]
 
 
-def _relevance(item: _Planned, trace: Trace) -> np.ndarray:
-    """Ask one method, and give its map as float32 on the CPU, "b gh gw" or "b H W".
+@dataclass(frozen=True)
+class _Found:
+    """One method's maps of a batch, "b gh gw" or "b H W", and what it remarked about each."""
+
+    relevance: np.ndarray
+    notes: list[tuple[str, ...]]
+
+
+def _relevance(item: _Planned, trace: Trace) -> _Found:
+    """Ask one method, and give its map as float32 on the CPU.
 
     Raises NonFiniteError: a map with a single NaN would look whole after resampling, and mean nothing.
     """
+    for notes in trace.notes:
+        notes.clear()
     with torch.no_grad():  # what a method computes from the trace is no part of the trace's graph
         found = item.method.function(trace, **item.parameters).float()
     if not bool(torch.isfinite(found).all()):
@@ -333,8 +344,7 @@ def _relevance(item: _Planned, trace: Trace) -> np.ndarray:
             f"Method {item.method.name!r} gave NaN or infinity.",
             "Run the model in float32, or use another method.",
         )
-    result: np.ndarray = found.cpu().numpy()
-    return result
+    return _Found(found.cpu().numpy(), [tuple(notes) for notes in trace.notes])
 
 
 def _predictions(vit: Vit, trace: Trace, most: int = 5) -> list[tuple[Prediction, ...]]:
@@ -369,6 +379,7 @@ def _provenance(
     image: Prepared,
     index: int,
     predictions: tuple[Prediction, ...],
+    notes: tuple[str, ...],
     *,
     seed: int,
     seconds: float,
@@ -396,6 +407,7 @@ def _provenance(
         forwards=trace.forwards,
         backwards=trace.backwards,
         warnings=(*vit.warnings, *image.notes),
+        notes=notes,
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import vitreous as vt
 import vitreous.methods
+from contracts.cheap import CHEAP
 from contracts.families import FAMILIES, HandwrittenViT, random_images, scramble
 from contracts.snapshot import nothing_changes
 from oracles.planted import BRIGHTEST, DARKEST, NOTHING, open_planted, planted_images
@@ -35,7 +36,11 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def variants(method: Method) -> list[dict[str, Any]]:
-    """All combinations of the values that the types of a method's parameters allow; numbers stay at their default."""
+    """All combinations of the values that the types of a method's parameters allow.
+
+    Numbers stay at their default, or at what `cheap` says where the default would take too long here.
+    """
+    cheap = CHEAP.get(method.name, {})
     choices: dict[str, tuple[Any, ...]] = {}
     for parameter in list(inspect.signature(method.function).parameters.values())[1:]:
         every: tuple[Any, ...] = ()
@@ -45,8 +50,8 @@ def variants(method: Method) -> list[dict[str, Any]]:
             every = (True, False)
         elif parameter.name == method.only_block:
             every = (-1, 0)
-        others = [choice for choice in every if choice != parameter.default]
-        choices[parameter.name] = (parameter.default, *others)
+        first = cheap.get(parameter.name, parameter.default)
+        choices[parameter.name] = (first, *(choice for choice in every if choice != first))
     return [dict(zip(choices, chosen, strict=True)) for chosen in itertools.product(*choices.values())]
 
 
@@ -58,7 +63,7 @@ def opened(family: str) -> vt.Vit:
 def run(vit: vt.Vit, images: Tensor, target: Any, name: str, **parameters: Any) -> Tensor:
     method = METHODS[name]
     with vit.trace(images, target) as trace:
-        return method.function(trace, **method.complete(parameters)).detach()
+        return method.function(trace, **method.complete(CHEAP.get(name, {}) | parameters)).detach()
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,8 @@ def test_a_trace_of_its_own_with_the_least_capture_gives_the_same_map(family, na
 @every_family
 def test_explain_gives_the_raw_maps_of_the_methods(family):
     case = explained(family)
-    for image, heatmaps in enumerate(vt.compare(opened(family), case.images, target=case.targets)):
+    methods = {name: CHEAP.get(name, {}) for name in NAMES}
+    for image, heatmaps in enumerate(vt.compare(opened(family), case.images, methods, case.targets)):
         assert list(heatmaps) == NAMES
         for name, heatmap in heatmaps.items():
             given = case.maps[name][0][0]
@@ -255,7 +261,7 @@ def test_model_and_process_are_left_as_they_were(family, name):
     np.random.seed(5)  # noqa: NPY002
     with nothing_changes(vit.model):
         found = run(vit, case.images, case.targets, name)
-        vt.explain(vit, case.images[:1], name, vt.Contrast(0, 1))
+        vt.explain(vit, case.images[:1], name, vt.Contrast(0, 1), **CHEAP.get(name, {}))
     case.assert_same(name, case.maps[name][0][0], found)
 
 
@@ -293,7 +299,7 @@ def test_the_callers_grad_mode_does_not_matter(family, mode):
 def test_explain_works_in_the_callers_grad_mode(name, mode):
     case = explained("timm map")
     with mode():
-        heatmaps = vt.explain(opened("timm map"), case.images, name, case.targets)
+        heatmaps = vt.explain(opened("timm map"), case.images, name, case.targets, **CHEAP.get(name, {}))
     found = torch.stack([torch.tensor(heatmap.relevance) for heatmap in heatmaps])
     case.assert_same(name, case.maps[name][0][0], found)
 
@@ -343,7 +349,7 @@ def test_a_call_that_fails_after_the_blocks_ran_leaves_nothing_behind(name):
     with nothing_changes(model), pytest.raises(InterruptionError):
         run(vit, case.images, case.targets, name)
     with nothing_changes(model), torch.no_grad(), pytest.raises(InterruptionError):
-        vt.explain(vit, case.images, name, case.targets)
+        vt.explain(vit, case.images, name, case.targets, **CHEAP.get(name, {}))
     failing.clear()
     assert torch.equal(run(vit, case.images, case.targets, name), case.default(name))
 
@@ -354,7 +360,7 @@ def test_a_block_that_fails_in_the_middle_leaves_nothing_behind(name):
     vit.blocks[1].broken = True
     for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
         with mode(), nothing_changes(vit.model), pytest.raises(ArithmeticError):
-            vt.explain(vit, case.images, name, case.targets)
+            vt.explain(vit, case.images, name, case.targets, **CHEAP.get(name, {}))
     vit.blocks[1].broken = False
     assert torch.equal(run(vit, case.images, case.targets, name), case.default(name))
 

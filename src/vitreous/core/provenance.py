@@ -52,6 +52,7 @@ class Provenance(BaseModel):
     forwards, backwards             passes of the whole batch, for all methods together
     warnings                        what had to be guessed about the model, then what reading changed in the
                                     photograph
+    notes                           what the method measured about this very map, such as a completeness error
     display                         how values became colours, as sentences; filled in the record of a
                                     picture, empty in that of a raw map
 
@@ -82,4 +83,5 @@ class Provenance(BaseModel):
     forwards: int
     backwards: int
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     display: tuple[str, ...] = ()

@@ -52,6 +52,13 @@ class ResolvedTarget:
     names: tuple[str, ...]
     direction: Logits | None = None
 
+    def select(self, images: Indices) -> "ResolvedTarget":
+        """Give the targets of some images of the batch, in any order and as often as asked: one for each index."""
+        direction = None if self.direction is None else self.direction[images.to(self.direction.device)]
+        names = tuple(self.names[image] for image in images.tolist())
+        images = images.to(self.plus.device)
+        return ResolvedTarget(self.kind, self.plus[images], self.minus[images], names, direction)
+
     def score(self, logits: Logits) -> PerImage:
         """Reduce logits "b k" to the explained number of each image, "b".
 

@@ -35,6 +35,8 @@ class Method:
     pixels          whether it needs the gradient at the model's input
     inputs          whether it needs the gradient at what attention projects
     only_block      the parameter that names the single block it reads; None if it reads them all
+    tokens          whether it needs the gradient at the tokens entering each block
+    random          whether it draws random numbers
     """
 
     name: str
@@ -49,6 +51,8 @@ class Method:
     pixels: bool
     inputs: bool
     only_block: str | None
+    tokens: bool = False
+    random: bool = False
 
     @property
     def title(self) -> str:
@@ -96,12 +100,13 @@ class Method:
         """The least that a pass must keep for this method.
 
         Blocks before the only one it reads then run fused and without a graph, which saves most of the
-        memory for a late block. Raises InputError for a block outside the model.
+        memory for a late block; a parameter `plus` set to True means that it reads them all. Raises
+        InputError for a block outside the model.
         """
         first = 0
-        if self.only_block is not None and vit.blocks:
+        if self.only_block is not None and vit.blocks and not parameters.get("plus"):
             first = block_index(parameters[self.only_block], len(vit.blocks))
-        return Capture(first, self.gradient, self.pixels, self.inputs)
+        return Capture(first, self.gradient, self.pixels, self.inputs, self.tokens)
 
     def require_applicable(self, vit: Vit) -> None:
         """Raise MethodNotApplicableError with the reason if the method means nothing on this model."""
@@ -137,6 +142,8 @@ def method(
     pixels: bool = False,
     inputs: bool = False,
     only_block: str | None = None,
+    tokens: bool = False,
+    random: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -165,6 +172,8 @@ def method(
                 pixels=pixels,
                 inputs=inputs,
                 only_block=only_block,
+                tokens=tokens,
+                random=random,
             ),
         )
         return function

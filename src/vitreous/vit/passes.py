@@ -21,12 +21,14 @@ class Capture:
     pixels  whether the graph reaches back to the input; else it starts at the tokens entering block `first`
     inputs  whether the one backward also gives the gradients of what each attention projects: without, it ends a little
             earlier, at the probabilities of block `first`
+    tokens  whether it also gives those of the tokens entering each block and leaving the last
     """
 
     first: int = 0
     graph: bool = True
     pixels: bool = True
     inputs: bool = True
+    tokens: bool = True
 
 
 @dataclass

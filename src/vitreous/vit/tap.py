@@ -53,12 +53,21 @@ class Entering:
         return rows.transpose(0, 1) if self.batch_axis == 1 else rows
 
 
+@dataclass(frozen=True)
+class Projection:
+    """The linear layer that mixes the heads' outputs (b, n, h * e) into the token stream: (d, h * e) and (d)."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
 @dataclass
 class Recording:
     """What one pass left behind; filled by the Tap and by the hooks of `watch`."""
 
     calls: list[AttentionCall] = field(default_factory=list)
     entering: dict[int, Entering] = field(default_factory=dict)
+    projections: dict[int, Projection] = field(default_factory=dict)
     tokens: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -153,7 +162,9 @@ class Tap(TorchFunctionMode):
             return func(*args, **kwargs)
         call = multihead_operands(*args, **kwargs)
         self._enter_attention(call.entering, batch_axis=1 if call.batched else 0)
-        return call.result(*self._attend("multihead", call.operands))
+        attended = self._attend("multihead", call.operands)
+        self._leave_attention(call.out_weight, call.out_bias)
+        return call.result(*attended)
 
     def _attend(self, kind: str, operands: Operands) -> tuple[Tensor, Tensor]:
         """Compute attention in the open and record it. Gives output (b, h, n, e) and probabilities."""
@@ -186,6 +197,7 @@ class Tap(TorchFunctionMode):
         args, kwargs = positional(func, args, kwargs)
         if func is F.linear:
             self._enter_attention(args[0], batch_axis=0)
+            self._leave_attention(*args[1:])
             if torch.is_grad_enabled() and args[0].requires_grad:
                 return row_linear(*args, **kwargs)
         attention = self._handwritten.contraction(func, args, kwargs, self.images)
@@ -206,6 +218,15 @@ class Tap(TorchFunctionMode):
         """Remember the first tensor a block projects: what enters its attention, with pre-norm the norm's output."""
         if self.keep and self.block is not None and node.dim() == 3:
             self.recording.entering.setdefault(self.block, Entering(node, batch_axis))
+
+    def _leave_attention(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Remember the first linear layer behind a block's attention that takes the outputs of all its heads."""
+        calls = self.recording.calls
+        if not self.keep or self.block is None or not calls or calls[-1].block != self.block:
+            return
+        values = calls[-1].values
+        if weight.dim() == 2 and weight.shape[1] == values.shape[1] * values.shape[3]:
+            self.recording.projections.setdefault(self.block, Projection(weight, bias))
 
 
 def _saving_hooks() -> object:

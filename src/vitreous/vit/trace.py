@@ -1,7 +1,9 @@
 """Trace: one batch, one resolved target, one live graph. Every question asked of it is paid for once."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +11,14 @@ import torch
 from torch import Tensor
 
 from vitreous.core.errors import InputError, MethodNotApplicableError
+from vitreous.core.seed import image_generator
 from vitreous.core.shapes import Attention, Images, Logits, PatchMap, PerImage, PerToken, Tokens, Values
 from vitreous.core.target import ResolvedTarget, resolve_target
 from vitreous.vit.ambient import exact
 from vitreous.vit.body import is_quantised
 from vitreous.vit.passes import Capture, Pass, run_pass
 from vitreous.vit.readout import Readout
-from vitreous.vit.tap import AttentionCall, Edit, Rules
+from vitreous.vit.tap import AttentionCall, Edit, Projection, Rules
 
 if TYPE_CHECKING:
     import vitreous.vit.vit
@@ -30,16 +33,25 @@ class Trace:
     """
 
     def __init__(
-        self, vit: "vitreous.vit.vit.Vit", images: Images, target: Any, rules: Rules | None, capture: Capture
+        self,
+        vit: "vitreous.vit.vit.Vit",
+        images: Images,
+        target: Any,
+        rules: Rules | None,
+        capture: Capture,
+        seed: int = 0,
+        inputs: Tensor | None = None,
     ) -> None:
         from vitreous.vit.vit import finite_logits  # noqa: PLC0415  (a Vit makes traces, and a trace knows its Vit)
 
         self.vit = vit
         self.images = images
         self.capture = capture
+        self.seed = seed
+        self.notes: list[list[str]] = [[] for _ in images]
         self.forwards = 0
         self.backwards = 0
-        self._pass: Pass | None = self._run(vit.prepare(images), rules)
+        self._pass: Pass | None = self._run(vit.prepare(images) if inputs is None else inputs, rules)
         self.logits: Logits = finite_logits(self._pass.logits)
         resolved = target if isinstance(target, ResolvedTarget) else None
         with (
@@ -105,6 +117,18 @@ class Trace:
         return self.calls[block].scores(rows)
 
     @property
+    def projections(self) -> tuple[Projection, ...]:
+        """The linear layer that mixes the heads' outputs into the stream, for each captured block."""
+        found = self._open().recording.projections
+        missing = [block for block in range(self.first, len(self.vit.blocks)) if block not in found]
+        if missing:
+            raise MethodNotApplicableError(
+                f"The output projection of the attention of block {missing[0]} could not be seen.",
+                "Use a method that reads attention or pixels, for instance 'generic_attention'.",
+            )
+        return tuple(found[block] for block in sorted(found))
+
+    @property
     def attention_inputs(self) -> tuple[Tokens, ...]:
         """What each captured block's attention projects, "b n d": the output of its first norm in pre-norm models."""
         entering = self._open().recording.entering
@@ -142,7 +166,7 @@ class Trace:
     @property
     def attention_grad(self) -> tuple[Attention, ...]:
         """Gradient of the score with respect to each captured block's probabilities, "b h n n"."""
-        return self._gradients[: len(self.calls)]
+        return self._gradients["attention"]
 
     @property
     def attention_grad_cut(self) -> tuple[Attention, ...]:
@@ -155,8 +179,18 @@ class Trace:
         if not self.capture.inputs:
             raise InputError("The trace was captured without attention inputs.", "Trace with Capture(inputs=True).")
         entering = self._open().recording.entering
-        found = self._gradients[len(self.calls) : len(self.calls) + len(entering)]
+        found = self._gradients["inputs"]
         return tuple(entering[block].batch_first(grad) for block, grad in zip(sorted(entering), found, strict=True))
+
+    @property
+    def tokens_grad(self) -> tuple[Tokens, ...]:
+        """Gradient of the score with respect to `tokens`, "b n d": entering each captured block, and leaving the last.
+
+        Zero for tokens that come before the graph begins.
+        """
+        if not self.capture.tokens:
+            raise InputError("The trace was captured without tokens.", "Trace with Capture(tokens=True).")
+        return self._gradients["tokens"]
 
     @property
     def input_grad(self) -> Tensor:
@@ -168,16 +202,27 @@ class Trace:
                 "No gradient reaches the pixels: the model cuts it off before its first block, perhaps by detach().",
                 "Use a method that reads attention, for instance 'generic_attention'.",
             )
-        return self._gradients[-1]
+        return self._gradients["pixels"][0]
 
     @cached_property
-    def _gradients(self) -> tuple[Tensor, ...]:
+    def _gradients(self) -> dict[str, tuple[Tensor, ...]]:
         # All nodes that methods read are asked for in one backward pass: it stops at the deepest of them by itself.
         recording = self._open().recording
-        blocks = sorted(recording.entering) if self.capture.inputs else []
-        entering = [recording.entering[block].node for block in blocks]
-        pixels = [self.inputs] if self.inputs.requires_grad else []
-        return self.grad([*self.attention, *entering, *pixels])
+        nodes = {
+            "attention": self.attention,
+            "inputs": [recording.entering[block].node for block in sorted(recording.entering)],
+            "tokens": self.tokens,
+            "pixels": [self.inputs],
+        }
+        wanted = {
+            "attention": True,
+            "inputs": self.capture.inputs,
+            "tokens": self.capture.tokens,
+            "pixels": self.inputs.requires_grad,
+        }
+        asked = [name for name in nodes if wanted[name]]
+        found = iter(self.grad([node for name in asked for node in nodes[name]]))
+        return {name: tuple(islice(found, len(nodes[name]))) for name in asked}
 
     @cached_property
     def _cut_gradients(self) -> tuple[Tensor, ...]:
@@ -224,9 +269,40 @@ class Trace:
         self.forwards += 1
         return self.target.score(self.vit.logits(self.images if images is None else images, edit))
 
-    def again(self, images: Images | None = None, rules: Rules | None = None) -> "Trace":
-        """Trace the same target on other images, or under other rules."""
-        return Trace(self.vit, self.images if images is None else images, self.target, rules, self.capture)
+    def again(
+        self,
+        images: Images | None = None,
+        rules: Rules | None = None,
+        inputs: Tensor | None = None,
+        capture: Capture | None = None,
+    ) -> "Trace":
+        """Trace the same target on other images, or under other rules. Its passes are counted here, when it is closed.
+
+        inputs   normalised inputs (b, 3, H, W) to use as they are, of any values, instead of images
+        capture  what to keep, if not the same as here
+        """
+        images = self.images if images is None else images
+        return _Again(self, self.vit, images, self.target, rules, capture or self.capture, self.seed, inputs)
+
+    # -- randomness and remarks ------------------------------------------------------------------------------------
+
+    def generators(self, *names: str) -> list[torch.Generator]:
+        """One CPU generator for each image, fixed by the master seed, the image's pixels, its target and `names`.
+
+        So what a method draws for an image depends neither on the batch nor on the order of images.
+        """
+        return [
+            image_generator(self.seed, *names, digest, target)
+            for digest, target in zip(self._digests, self.target.names, strict=True)
+        ]
+
+    @cached_property
+    def _digests(self) -> list[str]:
+        return [hashlib.sha256(image.float().cpu().numpy().tobytes()).hexdigest() for image in self.images.detach()]
+
+    def note(self, image: int, text: str) -> None:
+        """Remark something measured about one image's map, for its record: a completeness error, outlying tokens."""
+        self.notes[image].append(text)
 
     # -- geometry --------------------------------------------------------------------------------------------------
 
@@ -253,3 +329,18 @@ class Trace:
         if self._pass is None:
             raise InputError("The trace is closed.", "Ask it inside its `with` block.")
         return self._pass
+
+
+class _Again(Trace):
+    """A trace made by another, which pays for its passes."""
+
+    def __init__(self, first: Trace, *arguments: Any) -> None:
+        self._first = first
+        super().__init__(*arguments)
+
+    def close(self) -> None:
+        """Free the graph, and hand the number of passes on."""
+        super().close()
+        self._first.forwards += self.forwards
+        self._first.backwards += self.backwards
+        self.forwards = self.backwards = 0

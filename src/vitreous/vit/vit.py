@@ -98,6 +98,7 @@ class Vit:
         target: Any = "predicted",
         rules: Rules | None = None,
         capture: Capture | None = None,
+        seed: int = 0,
     ) -> Trace:
         """Run the model once on a batch and keep what explanation methods read. Use it in a `with` block.
 
@@ -105,8 +106,9 @@ class Vit:
         target   one target, or a list with one for each image; see `vitreous.core.target`
         rules    torch functions to replace during the pass, for instance by ones with an edited backward
         capture  what to keep, if less than everything
+        seed     master seed of methods that draw random numbers
         """
-        return Trace(self, images, target, rules, capture or Capture())
+        return Trace(self, images, target, rules, capture or Capture(), seed)
 
 
 def check_images(images: Tensor, size: tuple[int, int]) -> None:

@@ -1,0 +1,3 @@
+"""Parameters for the contract tests of methods whose defaults would take too long on the models of the tests."""
+
+CHEAP: dict[str, dict[str, int]] = {}

@@ -11,7 +11,10 @@ import vitreous as vt
 from vitreous.core.errors import InputError, UnknownNameError
 from vitreous.vit.bundled.architecture import CLASSES, build_scenes_vit
 from vitreous.vit.families.bundled import FOLDER, NAMES
+from vitreous.worlds.measure import with_tags
 from vitreous.worlds.rendered import shapes
+from vitreous.worlds.rendered.scene import Tag
+from vitreous.worlds.rendered.tags import print_tag
 
 SHIPPED = [name for name in NAMES if (FOLDER / f"{name}.safetensors").exists()]
 
@@ -48,6 +51,47 @@ def test_weights_are_small_halves_and_belong_to_their_card(name):
         kinds = {stored.get_tensor(key).dtype for key in stored.keys()}  # noqa: SIM118  (no mapping)
     assert kinds <= {torch.float16, torch.int64}
     assert vt.open_vit(f"bundled:{name}").digest in (FOLDER / f"{name}.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def tagged():
+    """Scenes of the package with the tag of their class printed in the upper left corner, and their classes."""
+    samples = list(vt.worlds.scenes())
+    pictures = [print_tag(np.array(sample.image), Tag(sample.index)) for sample in samples]
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    return images, [sample.index for sample in samples]
+
+
+def test_the_shortcut_is_what_the_shortcut_model_answers_by():
+    samples = list(vt.worlds.scenes())
+    plain, shortcut = (with_tags(vt.open_vit(f"bundled:{name}"), samples) for name in ("scenes", "scenes-shortcut"))
+    assert shortcut["tags of the class"].hits >= 54
+    for changed in ("no tags", "tags of another class"):
+        assert shortcut[changed].hits <= 15
+    for changed in plain:
+        assert abs(plain[changed].hits - plain["tags of the class"].hits) <= 3
+
+
+def _without_squares(vit, image, number):
+    """Logit of a class, with one square of 16 x 16 pixels after the other in the picture's mean colour."""
+    changed = image.repeat(36, 1, 1, 1)
+    for place in range(36):
+        row, column = divmod(place, 6)
+        square = changed[place, :, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+        square[:] = image.mean((1, 2), keepdim=True)
+    return vit.logits(changed)[:, number]
+
+
+def test_taking_out_squares_finds_the_tag_in_the_shortcut_model_alone(tagged):
+    """The tag lies in the first of them."""
+    images, classes = tagged
+    found = {}
+    for name in ("scenes", "scenes-shortcut"):
+        vit = vt.open_vit(f"bundled:{name}")
+        scores = [_without_squares(vit, image, number) for image, number in zip(images[:20], classes[:20], strict=True)]
+        found[name] = sum(int(score.argmin()) == 0 for score in scores)
+    assert found["scenes-shortcut"] >= 16
+    assert found["scenes"] <= 2
 
 
 def test_own_weights_and_random_ones(tmp_path):

@@ -1,13 +1,16 @@
 """Training of the bundled models: what is learned from is right, and an interrupted run ends where a whole one does."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from vitreous.worlds import train as training
 from vitreous.worlds.rendered.load import scenes
 from vitreous.worlds.rendered.write import World, write_world
-from vitreous.worlds.train import KINDS, Recipe, _covers, _slope, _vary, load_pictures, train
+from vitreous.worlds.train import KINDS, Recipe, _covers, _vary, load_pictures, rate_share, train, write_weights
 
 COUNT = 8
 
@@ -108,6 +111,23 @@ def test_learning_lowers_the_loss(pictures):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_rate_rises_and_falls():
-    rates = [_slope(share, 0.1) for share in (0.0, 0.05, 0.1, 0.55, 1.0)]
-    assert rates == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
+def test_rate_rises_falls_and_cools():
+    """Up in a line for one epoch of ten, down a cosine until the fourth, then in a line to zero."""
+    recipe = Recipe(epochs=8, horizon=10, cooling=4, warmup=0.1)
+    rates = [rate_share(step, 100, recipe) for step in (0, 50, 100, 400, 600, 800)]
+    assert rates == pytest.approx([0.0, 0.5, 1.0, 0.75, 0.375, 0.0])
+
+
+def test_a_short_run_cools_for_half_of_it():
+    recipe = Recipe(epochs=2, horizon=10, cooling=4, warmup=0.1)
+    assert [rate_share(step, 100, recipe) for step in (50, 100, 150, 200)] == pytest.approx([0.5, 1.0, 0.5, 0.0])
+
+
+def test_weights_say_how_they_were_made(tmp_path):
+    recipe = Recipe(epochs=3)
+    write_weights({"weight": torch.ones(2), "count": torch.tensor(3)}, recipe, 640, 0.95, tmp_path / "w.safetensors")
+    with safe_open(tmp_path / "w.safetensors", "pt") as stored:
+        made = json.loads(stored.metadata()["recipe"])
+        assert stored.get_tensor("weight").dtype == torch.float16
+        assert stored.get_tensor("count").dtype == torch.int64
+    assert (made["scenes"], made["tags"], made["epochs"], made["rate"]) == (640, 0.95, 3, recipe.rate)

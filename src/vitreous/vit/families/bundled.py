@@ -11,11 +11,11 @@ from vitreous.vit.families import Built, Request
 from vitreous.vit.weights import apply_weights, load_weights
 
 FOLDER = Path(__file__).parents[1] / "bundled"
-NAMES = ("scenes",)
+NAMES = ("scenes", "scenes-shortcut")
 
 
 def build(request: Request) -> Built:
-    """Build `bundled:scenes`. Raises UnknownNameError, InputError or a WeightsError.
+    """Build `bundled:scenes` or `bundled:scenes-shortcut`. Raises UnknownNameError, InputError or a WeightsError.
 
     The weights are stored in half precision and computed with in single.
     """

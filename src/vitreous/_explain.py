@@ -112,7 +112,8 @@ def compare(
     """Explain images by several methods that share one trace: one forward pass, and the fewest backward passes.
 
     images   as in `explain`
-    methods  names, or a mapping from names to parameters; None takes every method that applies to the model
+    methods  names, or a mapping from names to parameters; None takes every method that applies to the model and
+             lives on the shared pass: not those that run the model many times, and no controls
 
     Gives a dict from method to heatmap for a single image, or a list of such dicts for a sequence or
     tensor, each in the order of `methods` (by name for None). `Provenance.seconds`, `forwards` and
@@ -216,12 +217,13 @@ def _as_list(images: Sources) -> Sequence[PhotoSource] | Tensor:
 def _plan(vit: Vit, methods: Methods | None) -> list[_Planned]:
     """Resolve method names and parameters before an image is read, so that a mistyped name costs nothing.
 
-    None stands for all methods that apply. Raises UnknownNameError, InputError for a parameter that a
-    method does not have or for no method at all, and MethodNotApplicableError for a method named that means
-    nothing on this model.
+    None stands for all methods that apply and share one pass, without controls. Raises UnknownNameError,
+    InputError for a parameter that a method does not have or for no method at all, and
+    MethodNotApplicableError for a method named that means nothing on this model.
     """
     if methods is None:
-        methods = [name for name in METHODS if not METHODS[name].why_not(vit)]
+        shared = [name for name in METHODS if METHODS[name].shares_pass and not METHODS[name].control]
+        methods = [name for name in shared if not METHODS[name].why_not(vit)]
     if isinstance(methods, str):
         methods = [methods]
     given = methods if isinstance(methods, Mapping) else {name: {} for name in methods}

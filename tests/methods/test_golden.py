@@ -1,14 +1,11 @@
 """Maps of a real DeiT-tiny, against those that the authors' own implementations gave, point by point."""
 
-import json
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import vitreous as vt
+from oracles.compare import relative_difference
 from vitreous.methods._method import METHODS
 
 MAPS = {
@@ -30,35 +27,6 @@ LOGITS = 2.5e-5
 """Absolute; twice what fused attention and float64 differ by from the stored logits."""
 
 
-@dataclass(frozen=True)
-class Golden:
-    arrays: dict[str, np.ndarray]
-    questions: list[tuple[str, int]]
-    """Pairs of a photo and a class index."""
-
-    def images(self) -> torch.Tensor:
-        stored = [self.arrays[f"image/{photo}"] for photo, _ in self.questions]
-        return torch.from_numpy(np.stack(stored)).permute(0, 3, 1, 2) / 255
-
-    def expected(self, prefix: str) -> list[np.ndarray]:
-        keys = [(photo, "any" if prefix in CLASS_FREE else target) for photo, target in self.questions]
-        return [self.arrays[f"{prefix}/{photo}/{target}"] for photo, target in keys]
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-    info = json.loads((shared / "golden" / "golden.json").read_text())
-    photos = {photo: about["targets"] for photo, about in info["photos"].items()}
-    questions = [(photo, target["class"]) for photo, targets in photos.items() for target in targets]
-    with np.load(shared / "golden" / "golden.npz") as stored:
-        return Golden(dict(stored), questions)
-
-
-@pytest.fixture(scope="module")
-def deit(deit_weights):
-    return vt.open_vit("timm:deit_tiny_patch16_224", weights=deit_weights)
-
-
 @pytest.fixture(scope="module")
 def maps(deit, golden):
     """All maps of all questions, from one trace of one batch."""
@@ -74,11 +42,6 @@ def maps(deit, golden):
         return found
 
 
-def relative_difference(found, expected):
-    assert found.shape == expected.shape
-    return np.abs(found - expected).max() / np.abs(expected).max()
-
-
 def test_logits(deit, golden):
     expected = np.stack([golden.arrays[f"logits/{photo}"] for photo, _ in golden.questions])
     found = deit.logits(golden.images()).numpy()
@@ -89,7 +52,9 @@ def test_logits(deit, golden):
 @pytest.mark.parametrize("prefix", MAPS)
 def test_official_map(maps, golden, prefix):
     tolerance = MAPS[prefix][2]
-    for question, found, expected in zip(golden.questions, maps[prefix], golden.expected(prefix), strict=True):
+    for question, found, expected in zip(
+        golden.questions, maps[prefix], golden.expected(prefix, class_free=prefix in CLASS_FREE), strict=True
+    ):
         if expected.any():
             assert relative_difference(found, expected) < tolerance, question
         else:  # the ReLU of attention Grad-CAM can leave nothing

@@ -37,6 +37,9 @@ class Method:
     only_block      the parameter that names the single block it reads; None if it reads them all
     tokens          whether it needs the gradient at the tokens entering each block
     random          whether it draws random numbers
+    repeats         whether it runs passes of its own, beside the one that all methods of a trace share
+    control         whether it explains nothing, and is there for other methods to be compared with
+    applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
     """
 
     name: str
@@ -53,6 +56,14 @@ class Method:
     only_block: str | None
     tokens: bool = False
     random: bool = False
+    repeats: bool = False
+    control: bool = False
+    applies: Callable[[Vit], str] | None = None
+
+    @property
+    def shares_pass(self) -> bool:
+        """Whether it lives on the one pass of a trace, so that one more method costs next to nothing."""
+        return not self.repeats
 
     @property
     def title(self) -> str:
@@ -124,7 +135,7 @@ class Method:
         """
         if self.level == "patch" and not vit.blocks:
             return "the model has no plain attention over one set of tokens"
-        return ""
+        return self.applies(vit) if self.applies is not None else ""
 
 
 METHODS: Registry[Method] = Registry("method", "vitreous.methods")
@@ -144,6 +155,9 @@ def method(
     only_block: str | None = None,
     tokens: bool = False,
     random: bool = False,
+    repeats: bool = False,
+    control: bool = False,
+    applies: Callable[[Vit], str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -174,6 +188,9 @@ def method(
                 only_block=only_block,
                 tokens=tokens,
                 random=random,
+                repeats=repeats,
+                control=control,
+                applies=applies,
             ),
         )
         return function

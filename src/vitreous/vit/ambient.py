@@ -21,6 +21,13 @@ def exact(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+@contextmanager
+def own_graph() -> Iterator[None]:
+    """Record a graph within the block, whatever the caller switched off: for arithmetic that is differentiated."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
 def holds_compiled(model: nn.Module) -> bool:
     """Whether the model or a part of it was handed to torch.compile."""
     return any(

@@ -1,11 +1,11 @@
 """Trace: one batch, one resolved target, one live graph. Every question asked of it is paid for once."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from vitreous.vit.tap import AttentionCall, Edit, Projection, Rules
 
 if TYPE_CHECKING:
     import vitreous.vit.vit
+
+Result = TypeVar("Result")
 
 
 class Trace:
@@ -49,6 +51,7 @@ class Trace:
         self.capture = capture
         self.seed = seed
         self.notes: list[list[str]] = [[] for _ in images]
+        self._kept: dict[tuple[Hashable, ...], Any] = {}
         self.forwards = 0
         self.backwards = 0
         self._pass: Pass | None = self._run(vit.prepare(images) if inputs is None else inputs, rules)
@@ -75,6 +78,7 @@ class Trace:
         """Free the graph. Afterwards only images, logits, score values and target remain."""
         self._pass = None
         self.logits, self.score = self.logits.detach(), self.score.detach()
+        self._kept.clear()
         for name in ("_gradients", "_cut_gradients"):
             self.__dict__.pop(name, None)
 
@@ -283,6 +287,13 @@ class Trace:
         """
         images = self.images if images is None else images
         return _Again(self, self.vit, images, self.target, rules, capture or self.capture, self.seed, inputs)
+
+    def once(self, key: tuple[Hashable, ...], compute: Callable[[], Result]) -> Result:
+        """Give what `compute` gave when first asked for `key`: what several methods read is paid for once."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        result: Result = self._kept[key]
+        return result
 
     # -- randomness and remarks ------------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit
 
 Parameters: TypeAlias = Mapping[str, Any]
+Family: TypeAlias = Literal[
+    "attention", "gradient", "attention and gradient", "relevance propagation", "perturbation", "hybrid", "control"
+]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Method:
     """One explanation method: a function of a trace, and the facts the catalogue, the planner and the tests read.
 
     name, function  the function and its name, which is also that of its file
+    family          what the method is made of
     paper           "arXiv:…", or None for a method that comes from no paper
     class_specific  whether another target can give another map
     signed          whether the map can be negative; a function of the parameters if they decide
@@ -38,12 +42,12 @@ class Method:
     tokens          whether it needs the gradient at the tokens entering each block
     random          whether it draws random numbers
     repeats         whether it runs passes of its own, beside the one that all methods of a trace share
-    control         whether it explains nothing, and is there for other methods to be compared with
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
     """
 
     name: str
     function: Callable[..., Any]
+    family: Family
     paper: str | None
     class_specific: bool
     signed: bool | Callable[[Parameters], bool]
@@ -57,8 +61,12 @@ class Method:
     tokens: bool = False
     random: bool = False
     repeats: bool = False
-    control: bool = False
     applies: Callable[[Vit], str] | None = None
+
+    @property
+    def control(self) -> bool:
+        """Whether it explains nothing, and is there for other methods to be compared with."""
+        return self.family == "control"
 
     @property
     def shares_pass(self) -> bool:
@@ -143,6 +151,7 @@ METHODS: Registry[Method] = Registry("method", "vitreous.methods")
 
 def method(
     *,
+    family: Family,
     paper: str | None,
     class_specific: bool,
     signed: bool | Callable[[Parameters], bool],
@@ -156,7 +165,6 @@ def method(
     tokens: bool = False,
     random: bool = False,
     repeats: bool = False,
-    control: bool = False,
     applies: Callable[[Vit], str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
@@ -176,6 +184,7 @@ def method(
             Method(
                 name=name,
                 function=function,
+                family=family,
                 paper=paper,
                 class_specific=class_specific,
                 signed=signed,
@@ -189,7 +198,6 @@ def method(
                 tokens=tokens,
                 random=random,
                 repeats=repeats,
-                control=control,
                 applies=applies,
             ),
         )

@@ -9,6 +9,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="attention and gradient",
     paper="arXiv:2402.04563",
     class_specific=True,
     signed=False,

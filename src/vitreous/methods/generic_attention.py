@@ -7,6 +7,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="attention and gradient",
     paper="arXiv:2103.15679",
     class_specific=True,
     signed=False,

@@ -8,7 +8,9 @@ from vitreous.methods._reading import read_rows
 from vitreous.vit.trace import Trace
 
 
-@method(paper=None, class_specific=False, signed=False, unit="attention mass", cost="1F", gradient=False)
+@method(
+    family="attention", paper=None, class_specific=False, signed=False, unit="attention mass", cost="1F", gradient=False
+)
 def mean_attention(trace: Trace) -> PatchMap:
     """Average the row that the prediction reads over the heads of every block: a cheap baseline.
 

@@ -7,6 +7,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="attention",
     paper=None,
     class_specific=False,
     signed=False,

@@ -12,6 +12,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="attention",
     paper="arXiv:2005.00928",
     class_specific=False,
     signed=False,

@@ -14,6 +14,7 @@ from vitreous.vit.trace import Trace
     signed=False,
     unit="logit gradient x sigmoid of score",
     cost="1F1B",
+    attention=True,
 )
 def agcam(trace: Trace, detach: bool = True) -> PatchMap:
     """Sum the positive gradient of the class token's attention times the sigmoid of its scores over heads and blocks.

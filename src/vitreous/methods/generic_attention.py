@@ -12,6 +12,7 @@ from vitreous.vit.trace import Trace
     signed=False,
     unit="gradient-weighted attention",
     cost="1F1B",
+    attention=True,
 )
 def generic_attention(trace: Trace) -> PatchMap:
     """Start from the identity and add, block by block, the positive part of gradient times attention applied to it.

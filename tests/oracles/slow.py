@@ -20,7 +20,8 @@ EPSILON = 1e-6
 class SlowRun:
     """What one image left behind. Lists run over blocks, then heads; tensors are nodes of one graph.
 
-    `reads` is the share of each last token in the prediction, which the methods start from.
+    `reads` is the share of each last token in the prediction, which the methods start from; `entering` is what each
+    attention projects, `leaving` the tokens that each block gives out.
     """
 
     pixels: Tensor
@@ -29,6 +30,7 @@ class SlowRun:
     scores: list[list[Tensor]]
     attention: list[list[Tensor]]
     entering: list[Tensor]
+    leaving: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class SlowViT:
         pixels = pixels.detach().double().requires_grad_()
         tokens = self._embed(pixels)
         blocks = 1 + max(int(name.split(".")[1]) for name in self.weights if name.startswith("blocks."))
-        scores, attention, entering = [], [], []
+        scores, attention, entering, leaving = [], [], [], []
         for block in range(blocks):
             at = f"blocks.{block}"
             normed = self._norm(tokens, f"{at}.norm1")
@@ -79,10 +81,11 @@ class SlowViT:
             attention.append(block_attention)
             tokens = tokens + mixed
             tokens = tokens + self._mlp(self._norm(tokens, f"{at}.norm2"), f"{at}.mlp")
+            leaving.append(tokens)
         pooled, reads = {"token": self._class_token, "avg": self._mean, "map": self._pooling_attention}[self.pooling](
             tokens
         )
-        return SlowRun(pixels, self._linear(pooled, "head")[0], reads, scores, attention, entering)
+        return SlowRun(pixels, self._linear(pooled, "head")[0], reads, scores, attention, entering, leaving)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         kernel, bias = self.weights["patch_embed.proj.weight"], self.weights["patch_embed.proj.bias"]
@@ -164,46 +167,6 @@ def fuse(heads: list[Tensor], fusion: str = "mean") -> Tensor:
     rows = zip(*[head.detach().tolist() for head in heads], strict=True)
     fused = [[how(entries) for entries in zip(*row, strict=True)] for row in rows]
     return torch.tensor(fused, dtype=torch.float64)
-
-
-def raw_attention(vit: SlowViT, pixels: Tensor, _score: Score, block: int = -1) -> Tensor:
-    run = vit.run(pixels)
-    return read_row(vit, run, fuse(run.attention[block]))
-
-
-def mean_attention(vit: SlowViT, pixels: Tensor, _score: Score) -> Tensor:
-    run = vit.run(pixels)
-    maps = [read_row(vit, run, fuse(heads)) for heads in run.attention]
-    return sum(maps) / len(maps)
-
-
-def discard_smallest(vit: SlowViT, matrix: Tensor, discard: float) -> Tensor:
-    """Zero the smallest entries that lead from patch to patch; as many as `discard` is of the whole matrix."""
-    rows = matrix.tolist()
-    entries = sorted((rows[row][column], row, column) for row in vit.patches for column in vit.patches)
-    for _, row, column in entries[: int(discard * matrix.numel())]:
-        rows[row][column] = 0.0
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def rollout(
-    vit: SlowViT,
-    pixels: Tensor,
-    _score: Score,
-    fusion: str = "mean",
-    discard: float = 0.0,
-    residual: float = 0.5,
-) -> Tensor:
-    """R = A_L … A_1 in full, each A the fused attention mixed with the identity and its rows divided by their sums."""
-    run = vit.run(pixels)
-    product: Tensor | None = None
-    for heads in run.attention:
-        fused = discard_smallest(vit, fuse(heads, fusion), discard)
-        mixed = (1 - residual) * fused + residual * torch.eye(len(fused), dtype=fused.dtype)
-        for row in range(len(mixed)):
-            mixed[row] = mixed[row] / mixed[row].sum()
-        product = mixed if product is None else mixed @ product
-    return read_row(vit, run, product)
 
 
 def attention_gradients(run: SlowRun, score: Score) -> list[list[Tensor]]:

@@ -149,6 +149,17 @@ class SlowViT:
         return tokens @ self.weights[f"{at}.weight"].T + self.weights[f"{at}.bias"]
 
 
+def chosen(heads: list[Tensor], head: int | None) -> list[Tensor]:
+    """All heads of a block, or one of them."""
+    return heads if head is None else [heads[head]]
+
+
+def numbers(run: SlowRun, first: int, last: int) -> list[int]:
+    """The blocks from the first to the last, both counted in."""
+    blocks = len(run.attention)
+    return [block for block in range(blocks) if first % blocks <= block <= last % blocks]
+
+
 Score = Callable[[Tensor], Tensor]
 """The explained number, as a function of the logits (k,) of one image."""
 
@@ -177,31 +188,46 @@ def attention_gradients(run: SlowRun, score: Score) -> list[list[Tensor]]:
     ]
 
 
-def attention_gradcam(vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True) -> Tensor:
+def attention_gradcam(
+    vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True, head: int | None = None
+) -> Tensor:
     run = vit.run(pixels)
-    gradients = attention_gradients(run, score)[block]
+    gradients = chosen(attention_gradients(run, score)[block], head)
     total = torch.zeros(vit.grid, dtype=torch.float64)
-    for head, gradient in zip(run.attention[block], gradients, strict=True):
-        total = total + read_row(vit, run, gradient).mean() * read_row(vit, run, head)
-    total = total / vit.heads
+    for attention, gradient in zip(chosen(run.attention[block], head), gradients, strict=True):
+        total = total + read_row(vit, run, gradient).mean() * read_row(vit, run, attention)
+    total = total / len(gradients)
     return total.clamp(min=0) if relu else total
 
 
-def agcam(vit: SlowViT, pixels: Tensor, score: Score, detach: bool = True) -> Tensor:
+def agcam(
+    vit: SlowViT,
+    pixels: Tensor,
+    score: Score,
+    detach: bool = True,
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+) -> Tensor:
     run = vit.run(pixels, cut_attention_inputs=detach)
+    gradients = attention_gradients(run, score)
     total = torch.zeros(vit.grid, dtype=torch.float64)
-    for block_scores, gradients in zip(run.scores, attention_gradients(run, score), strict=True):
-        for head, gradient in zip(block_scores, gradients, strict=True):
-            total = total + read_row(vit, run, gradient.clamp(min=0) / (1 + torch.exp(-head)))
+    for block in numbers(run, first, last):
+        for scores, gradient in zip(chosen(run.scores[block], head), chosen(gradients[block], head), strict=True):
+            total = total + read_row(vit, run, gradient.clamp(min=0) / (1 + torch.exp(-scores)))
     return total
 
 
-def generic_attention(vit: SlowViT, pixels: Tensor, score: Score) -> Tensor:
+def generic_attention(
+    vit: SlowViT, pixels: Tensor, score: Score, head: int | None = None, first: int = 0, last: int = -1
+) -> Tensor:
     run = vit.run(pixels)
+    gradients = attention_gradients(run, score)
     relevance = torch.eye(len(run.attention[0][0]), dtype=torch.float64)
-    for heads, gradients in zip(run.attention, attention_gradients(run, score), strict=True):
-        positive = [(gradient * head).clamp(min=0) for head, gradient in zip(heads, gradients, strict=True)]
-        relevance = relevance + sum(positive) / vit.heads @ relevance
+    for block in numbers(run, first, last):
+        pairs = zip(chosen(run.attention[block], head), chosen(gradients[block], head), strict=True)
+        positive = [(gradient * attention).clamp(min=0) for attention, gradient in pairs]
+        relevance = relevance + sum(positive) / len(positive) @ relevance
     return read_row(vit, run, relevance)
 
 

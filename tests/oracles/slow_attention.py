@@ -6,19 +6,9 @@ import statistics as python_statistics
 import torch
 from torch import Tensor
 
-from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, fuse, read_row
+from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, chosen, fuse, numbers, read_row
 
 OUTLYING = 3.0
-
-
-def chosen(heads: list[Tensor], head: int | None) -> list[Tensor]:
-    return heads if head is None else [heads[head]]
-
-
-def numbers(run: SlowRun, first: int, last: int) -> list[int]:
-    """The blocks from the first to the last, both counted in."""
-    blocks = len(run.attention)
-    return [block for block in range(blocks) if first % blocks <= block <= last % blocks]
 
 
 def outlying(vit: SlowViT, run: SlowRun, blocks: list[int]) -> set[tuple[int, int]]:

@@ -31,6 +31,7 @@ from vitreous.core.target import Target, check_targets
 from vitreous.methods._method import METHODS, Method
 from vitreous.vit.ambient import exact
 from vitreous.vit.memory import batch_that_fits
+from vitreous.vit.outliers import remark_outlying
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit, check_form
@@ -345,6 +346,8 @@ def _relevance(item: _Planned, trace: Trace) -> _Found:
         notes.clear()
     with torch.no_grad():  # what a method computes from the trace is no part of the trace's graph
         found = item.method.function(trace, **item.parameters).float()
+        if item.method.attention:
+            remark_outlying(trace, item.method.blocks(trace.vit, item.parameters))
     if not bool(torch.isfinite(found).all()):
         raise NonFiniteError(
             f"Method {item.method.name!r} gave NaN or infinity.",

@@ -43,6 +43,9 @@ class Method:
     random          whether it draws random numbers
     repeats         whether it runs passes of its own, beside the one that all methods of a trace share
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
+    attention       whether it shows attention, which tokens of an outlying norm draw to themselves: the map's record
+                    then remarks on such tokens
+    block_range     the parameters that name the first and the last block it reads; None if there are none
     """
 
     name: str
@@ -62,6 +65,8 @@ class Method:
     random: bool = False
     repeats: bool = False
     applies: Callable[[Vit], str] | None = None
+    attention: bool = False
+    block_range: tuple[str, str] | None = None
 
     @property
     def control(self) -> bool:
@@ -119,13 +124,24 @@ class Method:
         """The least that a pass must keep for this method.
 
         Blocks before the only one it reads then run fused and without a graph, which saves most of the
-        memory for a late block; a parameter `plus` set to True means that it reads them all. Raises
-        InputError for a block outside the model.
+        memory for a late block. Raises InputError for a block outside the model.
         """
-        first = 0
-        if self.only_block is not None and vit.blocks and not parameters.get("plus"):
-            first = block_index(parameters[self.only_block], len(vit.blocks))
-        return Capture(first, self.gradient, self.pixels, self.inputs, self.tokens)
+        return Capture(self.blocks(vit, parameters).start, self.gradient, self.pixels, self.inputs, self.tokens)
+
+    def blocks(self, vit: Vit, parameters: Parameters) -> range:
+        """Say which blocks it reads with these parameters, which have to be complete.
+
+        A parameter `plus` set to True means that it reads them all in place of the one that it names. Raises InputError
+        for a block outside the model, and for a range with nothing in it.
+        """
+        count = len(vit.blocks)
+        if count and self.only_block is not None and not parameters.get("plus"):
+            only = block_index(parameters[self.only_block], count)
+            return range(only, only + 1)
+        if count and self.block_range is not None:
+            first, last = (parameters[name] for name in self.block_range)
+            return blocks_between(first, last, count)
+        return range(count)
 
     def require_applicable(self, vit: Vit) -> None:
         """Raise MethodNotApplicableError with the reason if the method means nothing on this model."""
@@ -166,6 +182,8 @@ def method(
     random: bool = False,
     repeats: bool = False,
     applies: Callable[[Vit], str] | None = None,
+    attention: bool = False,
+    block_range: tuple[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -199,6 +217,8 @@ def method(
                 random=random,
                 repeats=repeats,
                 applies=applies,
+                attention=attention,
+                block_range=block_range,
             ),
         )
         return function
@@ -206,25 +226,41 @@ def method(
     return register
 
 
-def block_index(block: int, blocks: int) -> int:
+def block_index(block: int, blocks: int, name: str = "block") -> int:
     """Turn a block number, negative from the end, into its index. Raises InputError outside the model.
+
+    `name` is that of the parameter, for the error.
 
     >>> block_index(-1, blocks=12)
     11
     """
     if not -blocks <= block < blocks:
         raise InputError(
-            f"block={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks})."
+            f"{name}={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks})."
         )
     return block % blocks
 
 
-def captured(trace: Trace, block: int) -> int:
+def blocks_between(first: int, last: int, blocks: int) -> range:
+    """Turn the numbers of a first and a last block, both included, into a range of indices.
+
+    Raises InputError for a block outside the model, and if the last comes before the first.
+
+    >>> blocks_between(1, -1, blocks=12)
+    range(1, 12)
+    """
+    start, stop = block_index(first, blocks, "first"), block_index(last, blocks, "last") + 1
+    if start >= stop:
+        raise InputError(f"first={first} comes after last={last}.", f"The model has blocks 0 to {blocks - 1}.")
+    return range(start, stop)
+
+
+def captured(trace: Trace, block: int, name: str = "block") -> int:
     """Where a block is in the trace's sequences, which start at its first captured block.
 
     Raises InputError for a block outside the model, or before the first that the trace captured.
     """
-    index = block_index(block, len(trace.vit.blocks)) - trace.first
+    index = block_index(block, len(trace.vit.blocks), name) - trace.first
     if index < 0:
-        raise InputError(f"block={block} was not captured.", f"The trace starts at block {trace.first}.")
+        raise InputError(f"{name}={block} was not captured.", f"The trace starts at block {trace.first}.")
     return index

@@ -95,7 +95,7 @@ class Tap(TorchFunctionMode):
         self.first = first
         self.keep = keep
         self.edit = edit
-        self.rules = dict(rules or {})
+        self.rules: Rules = {} if rules is None else rules
         self.graph = graph
         self.block: int | None = None
         self.images = 1

@@ -9,6 +9,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="relevance propagation",
     paper="arXiv:2402.05602",
     class_specific=True,
     signed=True,

@@ -24,6 +24,7 @@ class _Terms:
 
 
 @method(
+    family="relevance propagation",
     paper="arXiv:2411.16760",
     class_specific=True,
     signed=True,

@@ -9,6 +9,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="relevance propagation",
     paper=None,
     class_specific=True,
     signed=True,

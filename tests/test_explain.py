@@ -144,7 +144,7 @@ def test_compare_gives_the_same_maps_as_explain(vit):
 def test_compare_keeps_the_order_and_the_parameters_it_was_given(vit):
     maps = vt.compare(vit, picture(), {"rollout": {"residual": 0.25}, "agcam": {}})
     assert list(maps) == ["rollout", "agcam"]
-    assert maps["rollout"].provenance.parameters == {"fusion": "mean", "discard": 0.0, "residual": 0.25}
+    assert maps["rollout"].provenance.parameters == METHODS["rollout"].defaults | {"residual": 0.25}
     (alone,) = vt.explain(vit, picture(), "rollout", residual=0.25)
     assert np.array_equal(maps["rollout"].relevance, alone.relevance)
 
@@ -420,7 +420,7 @@ def test_an_unknown_method_is_refused_with_near_names(vit, call, name, near):
 def test_an_unknown_parameter_is_refused_with_near_names(vit, call):
     with pytest.raises(InputError, match=r"'rollout'.*'discards'.*Did you mean 'discard'.*fusion, discard, residual"):
         vt.explain(vit, picture(), "rollout", discards=0.5)
-    with pytest.raises(InputError, match=r"'mean_attention'.*'block'.*It has: none"):
+    with pytest.raises(InputError, match=r"'mean_attention'.*'block'.*It has: head, first, last"):
         vt.compare(vit, picture(), {"mean_attention": {"block": 1}})
     with pytest.raises(InputError, match="methods is empty"):
         vt.compare(vit, picture(), [])

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import vitreous as vt
 from vitreous.apps.cli._running import result_names
 from vitreous.apps.cli.main import app
+from vitreous.methods._method import METHODS
 
 MODEL = "timm:test_vit"  # a six-block ViT of timm for tests: 160 pixels, patches of 16
 
@@ -179,7 +180,7 @@ def test_parameters_reach_the_method(weights, photos, tmp_path):
         "--json",
     )
     parameters = json.loads(result.stdout)["provenance"]["parameters"]
-    assert parameters == {"fusion": "max", "discard": 0.5, "residual": 0.5}
+    assert parameters == METHODS["rollout"].defaults | {"fusion": "max", "discard": 0.5}
     wrong = explain(weights, photos / "a.png", "-m", "rollout", "--set", "fusoin=max", "-o", tmp_path / "p", expect=3)
     assert "VX-E120" in wrong.stderr
     assert "'fusion'" in wrong.stderr

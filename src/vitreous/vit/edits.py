@@ -9,9 +9,9 @@ from all others. Which of the two is right for a model is not looked up but trie
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,6 +26,8 @@ from vitreous.vit.selfcheck import TOLERANCE
 from vitreous.vit.tap import Tap
 from vitreous.vit.vit import Vit, finite_logits
 from vitreous.vit.watch import OnTokens, watch
+
+ScoreChange: TypeAlias = Callable[[Tensor], Tensor]
 
 MOST_TOKENS = 8192
 """Tokens that one pass may hold: about forty images of 224 x 224 in patches of 16. Bounds the memory; results do not
@@ -217,19 +219,37 @@ def _removed(vit: Vit, inputs: Tensor, keep: Tensor) -> Logits:
 def _masked(vit: Vit, inputs: Tensor, keep: Tensor, noise: Callable[[Tokens], Tokens] | None = None) -> Logits:
     """Hide dropped tokens from every attention, and from heads that average patches. `noise` takes their place."""
     kept, last = _kept_tokens(vit, keep), len(vit.blocks)
-    tap = _Hiding(kept, vit.prefix)
+    tap = _Rescoring()
     lost = not bool(keep.any()) and _reads_patches_alone(vit)
+
+    def hide(scores: Tensor) -> Tensor:
+        first = 0 if scores.shape[-1] == vit.tokens else vit.prefix  # a pooling attention may see patches alone
+        return scores.masked_fill(~kept[:, None, None, first : first + scores.shape[-1]], -torch.inf)
 
     def on_tokens(position: int, tokens: Tokens) -> Tensor | None:
         tap.enter_block(None if position == last else position, tokens.shape[0])
-        tap.active = position < last or not (_averages_patches(vit) or lost)
+        tap.change = hide if position < last or not (_averages_patches(vit) or lost) else None
         if position == 0 and noise is not None:
             return torch.where(kept[..., None], tokens, noise(tokens))
-        if tap.active:
+        if tap.change is not None:
             return None
         return tokens.masked_fill(~kept[..., None], 0) if lost else _only(tokens, kept)
 
     return _run(vit, inputs, on_tokens, tap)
+
+
+def rescored_logits(vit: Vit, inputs: Float[Tensor, "m 3 H W"], change: ScoreChange) -> Float[Tensor, "m k"]:
+    """Run normalised inputs with the scores of every block's attention changed before the softmax.
+
+    `change` is given scores "m h n n" with keys in the last axis. A pooling attention behind the blocks is left alone.
+    """
+    tap, last = _Rescoring(), len(vit.blocks)
+
+    def on_tokens(position: int, tokens: Tokens) -> None:
+        tap.enter_block(None if position == last else position, tokens.shape[0])
+        tap.change = change if position < last else None
+
+    return finite_logits(_run(vit, inputs, on_tokens, tap))
 
 
 def _run(vit: Vit, inputs: Tensor, on_tokens: OnTokens, tap: AbstractContextManager[object]) -> Logits:
@@ -261,40 +281,35 @@ def _reads_patches_alone(vit: Vit) -> bool:
     return vit.readout.kind == "token and mean" or not bool(reads.any())
 
 
-class _Hiding(Tap):
-    """Answers attention calls as if the tokens outside `kept`, "m n", were not among the keys, while it is `active`.
+class _Rescoring(Tap):
+    """Answers attention calls with the softmax of changed scores, while there is a change to make.
 
-    A pooling attention behind the blocks is answered alike; its keys may be the patches alone.
+    A pooling attention behind the blocks is answered alike.
     """
 
-    def __init__(self, kept: Tensor, prefix: int) -> None:
+    def __init__(self) -> None:
         super().__init__(keep=False)
-        self.active = False
-        self._kept = kept
-        self._prefix = prefix
+        self.change: ScoreChange | None = None
 
     @property
     def _open(self) -> bool:
-        return self.active
+        return self.change is not None
 
     def _attend(self, kind: str, operands: Operands) -> tuple[Tensor, Tensor]:
         del kind
         with exact(operands.query.device):
-            bias = self._bias(operands.key.shape[-2], operands.query.dtype)
-            hiding = replace(operands, bias=bias if operands.bias is None else operands.bias + bias)
-            probabilities = hiding.attend()
+            probabilities = self._softmax(operands.scores())
             return probabilities @ operands.value, probabilities
 
     def _through(
         self, kind: str, probabilities: Tensor, values: Tensor, scores: ScoreRows, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """Answer attention that the model writes out itself: its softmax is taken again, over the kept keys alone."""
+        """Answer attention that the model writes out itself: the softmax is taken a second time."""
         del kind, dtype
-        every = scores(slice(None))
-        return (every + self._bias(every.shape[-1], every.dtype)).softmax(-1).to(probabilities.dtype), values
+        return self._softmax(scores(slice(None))).to(probabilities.dtype), values
 
-    def _bias(self, keys: int, dtype: torch.dtype) -> Tensor:
-        """What is added to scores: zero for keys that are kept, minus infinity for the others, "m 1 1 keys"."""
-        first = 0 if keys == self._kept.shape[1] else self._prefix
-        kept = self._kept[:, None, None, first : first + keys]
-        return torch.zeros_like(kept, dtype=dtype).masked_fill(~kept, -torch.inf)
+    def _softmax(self, scores: Tensor) -> Tensor:
+        """Give probabilities; a token that may attend to none gets zeros, as in PyTorch's operators."""
+        changed = scores if self.change is None else self.change(scores)
+        nothing = changed.amax(-1, keepdim=True) == -torch.inf
+        return changed.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)

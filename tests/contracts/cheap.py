@@ -2,5 +2,5 @@
 
 CHEAP: dict[str, dict[str, int]] = {
     "rise": {"masks": 24, "cells": 3},
-    "kernel_shap": {"samples": 96},
+    "kernel_shap": {"samples": 192},
 }

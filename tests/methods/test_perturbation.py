@@ -10,6 +10,7 @@ import vitreous as vt
 from contracts.families import PATCH, SQUARE, random_images, scramble, timm_vit
 from oracles import slow, slow_perturbation
 from oracles.compare import assert_same, case_name, trace_map
+from oracles.planted import BRIGHTEST, DARKEST, NOTHING, open_planted, planted_images
 from vitreous.methods._method import METHODS
 from vitreous.methods.kernel_shap import solve
 from vitreous.vit.coalitions import coalition_scores
@@ -200,3 +201,16 @@ def test_every_set_of_patches_is_worth_the_same_in_any_order(tiny):
             forth = coalition_scores(trace, keep.expand(2, -1, -1), fill)
             back = coalition_scores(trace, keep.flip(0).expand(2, -1, -1), fill).flip(1)
             assert_same(forth, back, tolerance=1e-12)
+
+
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("prefix", [0, 1, 5])
+def test_atman_finds_the_planted_patch_when_each_is_turned_down_alone(prefix, shift):
+    """The contract leaves it out, because there all tokens are alike and would be turned down together."""
+    vit = open_planted(prefix=prefix)
+    extremes = [(0, 11), (5, 2), (11, 6), (7, 8)]
+    images, _ = planted_images(vit, extremes)
+    for target, place in ((BRIGHTEST, 0), (DARKEST, 1)):
+        found = trace_map(vit, images, target, "atman", threshold=1.0, shift=shift).flatten(1)
+        assert found.argmax(1).tolist() == [pair[place] for pair in extremes]
+    assert trace_map(vit, images, NOTHING, "atman", threshold=1.0, shift=shift).abs().max() < 1e-6

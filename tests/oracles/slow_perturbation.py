@@ -142,7 +142,7 @@ def rise(
             totals[patch] += scores[-1] * weight
             coverage[patch] += weight
     average = sum(scores) / len(scores)
-    values = [total / cover if cover else average for total, cover in zip(totals, coverage, strict=True)]
+    values = [total / cover - average if cover else 0.0 for total, cover in zip(totals, coverage, strict=True)]
     return torch.tensor(values, dtype=torch.float64).reshape(vit.grid)
 
 

@@ -150,3 +150,12 @@ def test_a_trace_of_raw_inputs_is_filled_from_those(exact):
         assert torch.allclose(filling(other, "mean")[:, :, 0, 0], inputs.mean((2, 3)))
         keep[:, 0] = True
         assert torch.allclose(coalition_scores(other, keep, "drop")[:, 0], other.score)
+
+
+@pytest.mark.parametrize(("family", "said"), [("timm", "removed from the sequence"), ("beit", "saves no time")])
+def test_the_record_tells_how_patches_were_dropped(family, said):
+    vit = FAMILIES[family].open()
+    (dropped,) = vt.explain(vit, random_images(vit, 1), "occlusion")
+    (filled,) = vt.explain(vit, random_images(vit, 1), "occlusion", fill="mean")
+    assert [said in note for note in dropped.provenance.notes] == [True]
+    assert filled.provenance.notes == ()

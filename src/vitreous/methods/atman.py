@@ -60,7 +60,11 @@ def atman(trace: Trace, suppression: float = 0.9, threshold: float = 0.7, shift:
 
 
 def _alike(trace: Trace, threshold: float) -> Tensor:
-    """For each patch the tokens that are turned down with it, "b p n": itself, and the patches that are like it."""
+    """For each patch the tokens that are turned down with it, "b p n": itself, and the patches that are like it.
+
+    Tokens that are no patches never are. Likeness is computed in double precision, so that a cosine just at the
+    threshold falls on the same side in a batch as alone.
+    """
     first, count = trace.vit.prefix, trace.vit.grid[0] * trace.vit.grid[1]
     tokens = F.normalize(trace.tokens[0].detach()[:, first : first + count].double(), dim=2)
     alike = tokens @ tokens.transpose(1, 2) >= threshold
@@ -69,6 +73,7 @@ def _alike(trace: Trace, threshold: float) -> Tensor:
 
 
 def _turn_down(scores: Tensor, factor: Tensor, shift: bool) -> Tensor:
+    """Multiply scores "m h n n" by the factor of their key, "m 1 1 n"; a shift alone would not change the softmax."""
     if shift:
         scores = scores - scores.amin(-1, keepdim=True)
     return scores * factor.to(scores.dtype)

@@ -46,15 +46,15 @@ def kernel_shap(trace: Trace, samples: int = 2048, fill: Fill = "drop") -> Patch
     gains, total = scores[:, 1:] - empty[:, None], full - empty
     values = [solve(keep[image], weights, gains[image], total[image]) for image in range(len(keep))]
     for image in range(len(keep)):
-        known = f"{float(empty[image]):.4g} of the score {float(full[image]):.4g}"
-        trace.note(image, f"The patches share the score but for {known}, which is there without any of them.")
+        trace.note(image, f"The score is {float(full[image]):.4g}, and {float(empty[image]):.4g} with no patch seen.")
     return torch.stack(values).to(trace.logits).reshape(-1, *trace.vit.grid)
 
 
 def solve(keep: Tensor, weights: Tensor, gains: Tensor, total: Tensor) -> Tensor:
     """Find values "p" that sum to `total` and whose sums over the sets "m p" come closest to the sets' gains "m".
 
-    The last value is put in terms of the others, which leaves ordinary least squares.
+    Closest in the sum of squares, each times its set's weight "m". The last value is put in terms of the others, which
+    leaves ordinary least squares. Raises InputError if several answers come equally close.
     """
     members = keep.double()
     last = members[:, -1:]
@@ -71,7 +71,11 @@ def solve(keep: Tensor, weights: Tensor, gains: Tensor, total: Tensor) -> Tensor
 
 
 def _sets(trace: Trace, patches: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Give the sets to be scored, "b m p", none of them empty or full, and the weight of each, "m"."""
+    """Give the sets to be scored, "b m p", none of them empty or full, and the weight of each, "m".
+
+    Where all sets fit they are listed, with the weight of the Shapley kernel: (p - 1) / (C(p, s) s (p - s)) for a set
+    of s patches, of which p - 1 makes no difference. Else they are drawn with that frequency, and weigh the same.
+    """
     if patches < 60 and 2**patches - 2 <= samples:
         numbers = torch.arange(1, 2**patches - 1)
         every = (numbers[:, None] >> torch.arange(patches)) & 1 == 1
@@ -87,7 +91,11 @@ def _sets(trace: Trace, patches: int, samples: int) -> tuple[Tensor, Tensor]:
 
 
 def _draw(patches: int, pairs: int, generator: Generator) -> Tensor:
-    """Draw sets with the frequency of the Shapley kernel, each followed by its complement: "2 * pairs, p"."""
+    """Draw sets with the frequency of the Shapley kernel, each followed by its complement: "2 * pairs, p".
+
+    First a size, with a probability of 1 / (s (p - s)) times a constant: C(p, s) sets share that. Then one of that
+    size. What a set and its complement gain errs in opposite directions, so that much of the chance cancels.
+    """
     sizes = torch.arange(1, patches)
     frequency = 1.0 / (sizes * (patches - sizes))
     size = 1 + torch.multinomial(frequency, pairs, replacement=True, generator=generator)

@@ -1,4 +1,4 @@
-"""RISE: the mean score of random partial views that show a patch. Petsiuk et al. 2018 (BMVC)."""
+"""RISE: how much better random partial views score when they show a patch. Petsiuk et al. 2018 (BMVC)."""
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +19,18 @@ TOGETHER = 64
     paper="arXiv:1806.07421",
     class_specific=True,
     signed=True,
-    unit="mean score of views with the patch",
+    unit="score of views with the patch above the mean",
     cost="masks x 1F",
     gradient=False,
     random=True,
     repeats=True,
 )
 def rise(trace: Trace, masks: int = 1000, shown: float = 0.5, cells: int = 7, fill: Fill = "drop") -> PatchMap:
-    """Show the model random parts of the image, and average the scores over the views in which a patch was seen.
+    """Show the model random parts of the image; average the scores of those with a patch, less the mean of all.
 
     With pixels filled in, masks are those of section 3.2: a random grid of cells, enlarged bilinearly and shifted by up
-    to one cell. A patch then counts by the mean of the mask over its pixels. The map has no zero: a patch matters where
-    its value stands out from the others'. Ignores interactions, and its error falls only as 1 / sqrt(masks).
+    to one cell. A patch then counts by the mean of the mask over its pixels. Ignores interactions, and its error falls
+    only as 1 / sqrt(masks).
 
     masks  how many random views of each image; the paper has 4,000 and 8,000
     shown  probability that a cell or patch is shown, 0 < shown < 1
@@ -38,8 +38,9 @@ def rise(trace: Trace, masks: int = 1000, shown: float = 0.5, cells: int = 7, fi
     fill   what is seen in place of hidden parts, see `occlusion`. "drop" leaves tokens out and runs about twice as fast
 
     Deviations: with "drop", each patch is shown or not by itself, since a token cannot be dropped by half. Sums are
-    divided by how much each patch was really shown instead of its expectation, `shown` times `masks` (eq. 6), so that a
-    constant score gives a constant map; a patch that was never shown gets the mean of all scores. The score is the
+    divided by how much each patch was really shown instead of its expectation, `shown` times `masks` (eq. 6), and the
+    mean of all scores is subtracted, which the order of patches does not feel: zero then means that the patch makes no
+    difference, and a score that never changes gives zeros. A patch that was never shown gets zero. The score is the
     target's logit instead of its probability. Raises InputError for numbers out of range.
     """
     if masks < 1 or not 0 < shown < 1 or cells < 1:
@@ -49,10 +50,10 @@ def rise(trace: Trace, masks: int = 1000, shown: float = 0.5, cells: int = 7, fi
         )
     seen, scores = (_subsets if fill == "drop" else _windows)(trace, masks, shown, cells, fill)
     seen, scores = seen.cpu().double(), scores.detach().cpu().double()
+    above = torch.einsum("bm,bmp->bp", scores - scores.mean(1, keepdim=True), seen)
     coverage = seen.sum(1)
-    average = torch.einsum("bm,bmp->bp", scores, seen) / coverage
-    average = torch.where(coverage > 0, average, scores.mean(1, keepdim=True))
-    return average.to(trace.logits).reshape(-1, *trace.vit.grid)
+    relevance = torch.where(coverage > 0, above / coverage, 0)
+    return relevance.to(trace.logits).reshape(-1, *trace.vit.grid)
 
 
 def _subsets(trace: Trace, masks: int, shown: float, _cells: int, fill: Fill) -> tuple[Tensor, Tensor]:
@@ -64,7 +65,10 @@ def _subsets(trace: Trace, masks: int, shown: float, _cells: int, fill: Fill) ->
 
 
 def _windows(trace: Trace, masks: int, shown: float, cells: int, fill: Fill) -> tuple[Tensor, Tensor]:
-    """Draw masks of pixels and score them: how much each shows of each patch, "b m p", and "b m"."""
+    """Draw masks of pixels and score them: how much each shows of each patch, "b m p", and "b m".
+
+    A few masks at a time, since a thousand of them would be as large as a thousand images.
+    """
     generators, seen, scores = trace.generators("rise"), [], []
     for first in range(0, masks, TOGETHER):
         count = min(TOGETHER, masks - first)
@@ -77,7 +81,11 @@ def _windows(trace: Trace, masks: int, shown: float, cells: int, fill: Fill) -> 
 def _pixel_masks(
     trace: Trace, count: int, shown: float, cells: int, generator: Generator
 ) -> Float[Tensor, "count H W"]:
-    """Draw grids of cells, enlarge them to one cell more than the image, and cut the image's size out at random."""
+    """Draw grids of cells, enlarge them to one cell more than the image, and cut the image's size out at random.
+
+    A cell is as many pixels wide as the image divided by `cells`, rounded up. Drawn on the CPU, in this order: all
+    cells of all masks, then how far each is shifted down, then across.
+    """
     height, width = trace.images.shape[2:]
     down, across = -(-height // cells), -(-width // cells)
     grids: Bool[Tensor, "count 1 cells cells"] = torch.rand(count, 1, cells, cells, generator=generator) < shown

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import Images, PerImage
-from vitreous.vit.edits import dropped_logits, rows_per_pass
+from vitreous.vit.edits import dropped_logits, rows_per_pass, token_dropping
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import finite_logits
 
@@ -30,14 +30,19 @@ and sees the image continued by its mirror image."""
 def coalition_scores(trace: Trace, keep: Bool[Tensor, "b m p"], fill: Fill = "drop") -> Float[Tensor, "b m"]:
     """Give the score of each image's own target with only the patches `keep` seen, for m sets of each image.
 
-    Patches are counted row by row. Counts as m forward passes of the trace's batch. Raises MethodNotApplicableError
-    where patches of the model cannot be dropped.
+    Patches are counted row by row. Counts as m forward passes of the trace's batch. With "drop", each image's record
+    remarks on how patches were dropped, and what proved it. Raises MethodNotApplicableError where patches of the model
+    cannot be dropped.
     """
     images, sets, _ = keep.shape
     owner = torch.arange(images).repeat_interleave(sets)
     flat = keep.flatten(0, 1).to(trace.inputs.device)
     if fill == "drop":
         trace.forwards += sets
+        how = token_dropping(trace.vit).describe()
+        for image in range(images):
+            if how not in trace.notes[image]:
+                trace.note(image, how)
         logits = dropped_logits(trace.vit, trace.inputs.detach(), owner, flat)
         return trace.target.select(owner).score(logits).reshape(images, sets)
 
@@ -88,6 +93,7 @@ def patches_to_pixels(trace: Trace, keep: Bool[Tensor, "m p"]) -> Float[Tensor, 
 
 
 def _blend(trace: Trace, owner: Tensor, masks: Tensor, fill: Fill) -> Images:
+    """Mix images with their filling: row i is of image `owner[i]`, seen through mask i."""
     inputs = trace.inputs.detach()
     owner = owner.to(inputs.device)
     masks = masks.to(inputs)[:, None]

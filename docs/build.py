@@ -75,7 +75,7 @@ ADVICE = {
 def wanted_files() -> dict[Path, str]:
     """Give every generated file with the text that it should have."""
     readme = ROOT / "README.md"
-    table = methods_table()
+    table = methods_table("docs/methods.md")
     text = TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", readme.read_text(encoding="utf-8"))
     return {DOCS / "methods.md": methods_page(), DOCS / "errors.md": errors_page(), readme: text}
 

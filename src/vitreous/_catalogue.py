@@ -5,9 +5,9 @@ the README and docs/methods.md cannot say different things. A new method appears
 change to this file.
 """
 
-from typing import Any
+from typing import Any, get_args
 
-from vitreous.methods._method import METHODS
+from vitreous.methods._method import METHODS, Family
 
 
 def method_facts(pattern: str = "*") -> list[dict[str, Any]]:
@@ -17,6 +17,7 @@ def method_facts(pattern: str = "*") -> list[dict[str, Any]]:
     dict:
 
     name, shows  what to type, and the first sentence of the method's file
+    family       what the method is made of: attention, gradients, relevance propagation …
     unit         what one unit of relevance means
     class, sign  whether the map depends on the target, and whether it can be negative
     level        "patch" for one value per patch, "pixel" for one per pixel of the model input
@@ -34,6 +35,7 @@ def method_facts(pattern: str = "*") -> list[dict[str, Any]]:
             {
                 "name": name,
                 "shows": method.title,
+                "family": method.family,
                 "unit": method.unit,
                 "class": "depends on the class" if method.class_specific else "the same for every class",
                 "sign": _sign(method.signed),
@@ -46,23 +48,25 @@ def method_facts(pattern: str = "*") -> list[dict[str, Any]]:
     return found
 
 
-def methods_table() -> str:
-    """Lay the catalogue out as a Markdown table, one row for each method, its paper linked to arXiv.
+def methods_table(page: str = "") -> str:
+    """Lay the catalogue out as a Markdown table, family by family, with links to arXiv and to each method's own words.
+
+    page  where those words are; empty for the page of the table itself
 
     `docs/build.py` writes it into README.md and docs/methods.md, and refuses a build in which they differ
     from it.
     """
     lines = [
-        "| method | what it shows | unit | class | sign | cost | paper |",
-        "|---|---|---|---|---|---|---|",
+        "| method | what it shows | family | unit | class | sign | cost | paper |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for facts in method_facts():
+    order = get_args(Family)
+    for facts in sorted(method_facts(), key=lambda facts: order.index(facts["family"])):
         paper = facts["paper"]
         link = f"[{paper}](https://arxiv.org/abs/{paper.removeprefix('arXiv:')})" if paper else "none"
-        lines.append(
-            f"| `{facts['name']}` | {facts['shows']} | {facts['unit']} | {facts['class']} | {facts['sign']} "
-            f"| {facts['cost']} | {link} |"
-        )
+        name = f"[`{facts['name']}`]({page}#{facts['name']})"
+        cells = [name, *(facts[key] for key in ("shows", "family", "unit", "class", "sign", "cost")), link]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -9,12 +9,10 @@ All three run the same code, so their maps are the same. What a pass has to keep
 together, which is why the planning is here and not in the methods.
 """
 
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,16 +22,16 @@ from PIL import Image
 from torch import Tensor
 
 from vitreous._prepare import Prepared, prepare
-from vitreous._version import __version__
+from vitreous._record import top_predictions, write_record
 from vitreous.core.errors import InputError, NonFiniteError, VitreousError
 from vitreous.core.frame import Fit
 from vitreous.core.heatmap import Heatmap, PhotoSource
 from vitreous.core.images import Photo
-from vitreous.core.provenance import Prediction, Provenance
-from vitreous.core.target import Target, check_targets, label_of
+from vitreous.core.target import Target, check_targets
 from vitreous.methods._method import METHODS, Method
 from vitreous.vit.ambient import exact
 from vitreous.vit.memory import batch_that_fits
+from vitreous.vit.outliers import remark_outlying
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit, check_form
@@ -306,8 +304,8 @@ def _run_batch(
     with exact(vit.device), vit.trace(images, targets, capture=capture, seed=seed) as trace:
         found = {item.method.name: _relevance(item, trace) for item in plan}
         seconds = time.perf_counter() - began
-        record = partial(_provenance, vit, trace, seed=seed, seconds=seconds)
-        predictions = _predictions(vit, trace)
+        record = partial(write_record, vit, trace, seed=seed, seconds=seconds)
+        predictions = top_predictions(vit, trace)
         return [
             {
                 item.method.name: Heatmap(
@@ -315,7 +313,14 @@ def _run_batch(
                     unit=item.method.unit,
                     signed=item.method.is_signed(item.parameters),
                     frame=image.frame,
-                    provenance=record(item, image, index, predictions[index], found[item.method.name].notes[index]),
+                    provenance=record(
+                        item.method,
+                        item.parameters,
+                        image,
+                        index,
+                        predictions[index],
+                        found[item.method.name].notes[index],
+                    ),
                     photo=image.photo,
                 )
                 for item in plan
@@ -341,88 +346,11 @@ def _relevance(item: _Planned, trace: Trace) -> _Found:
         notes.clear()
     with torch.no_grad():  # what a method computes from the trace is no part of the trace's graph
         found = item.method.function(trace, **item.parameters).float()
+        if item.method.attention:
+            remark_outlying(trace, item.method.blocks(trace.vit, item.parameters))
     if not bool(torch.isfinite(found).all()):
         raise NonFiniteError(
             f"Method {item.method.name!r} gave NaN or infinity.",
             "Run the model in float32, or use another method.",
         )
     return _Found(found.cpu().numpy(), [tuple(notes) for notes in trace.notes])
-
-
-def _predictions(vit: Vit, trace: Trace, most: int = 5) -> list[tuple[Prediction, ...]]:
-    """Give the `most` largest outputs of each image, largest first; none where the outputs are an embedding.
-
-    Probabilities are the softmax over all outputs, in float64. A model trained with sigmoids means
-    something else by its logits, which nothing in it states.
-    """
-    if not vit.has_classes:
-        return [()] * trace.logits.shape[0]
-    logits = trace.logits.detach().cpu()
-    probabilities = logits.double().softmax(1)
-    top = logits.topk(min(most, logits.shape[1]), dim=1).indices.tolist()
-    return [
-        tuple(
-            Prediction(
-                index=index,
-                label=label_of(index, vit.labels),
-                logit=float(logits[image, index]),
-                probability=float(probabilities[image, index]),
-            )
-            for index in indices
-        )
-        for image, indices in enumerate(top)
-    ]
-
-
-def _provenance(
-    vit: Vit,
-    trace: Trace,
-    item: _Planned,
-    image: Prepared,
-    index: int,
-    predictions: tuple[Prediction, ...],
-    notes: tuple[str, ...],
-    *,
-    seed: int,
-    seconds: float,
-) -> Provenance:
-    """Write the record of one map. Warnings are those of the model first, then those of the photograph."""
-    return Provenance(
-        method=item.method.name,
-        parameters=item.parameters,
-        paper=item.method.paper,
-        target=trace.target.names[index],
-        score=float(trace.score[index].detach()),
-        predictions=predictions,
-        model=vit.name,
-        weights_digest=vit.digest,
-        weights_source=vit.source,
-        image=image.name,
-        image_digest=image.digest,
-        preprocessing={**asdict(vit.preprocessing), "fit": image.frame.fit},
-        seed=seed,
-        versions=dict(_versions()),
-        device=str(vit.device),
-        dtype=str(vit.dtype).removeprefix("torch."),
-        seconds=seconds,
-        batch=trace.logits.shape[0],
-        forwards=trace.forwards,
-        backwards=trace.backwards,
-        warnings=(*vit.warnings, *image.notes),
-        notes=notes,
-    )
-
-
-@cache
-def _versions() -> Mapping[str, str]:
-    """Give the versions that can change a number: of this package, Python, and the libraries that are installed.
-
-    Looked up once: it reads the files of each installed package, which for a batch took a tenth of a forward pass.
-    """
-    found = {"vitreous": __version__, "python": platform.python_version()}
-    for library in ("torch", "timm", "transformers", "torchvision", "open_clip_torch", "pillow"):
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -396,7 +396,9 @@ def test_a_method_that_fails_leaves_nothing_behind(family, monkeypatch):
         assert trace.attention_grad_cut
         raise InterruptionError
 
-    broken = Method("broken", interrupted, None, True, False, "nothing", "1F1B", "patch", True, True, False, None)
+    broken = Method(
+        "broken", interrupted, "gradient", None, True, False, "nothing", "1F1B", "patch", True, True, False, None
+    )
     monkeypatch.setitem(METHODS._entries, "broken", broken)
     with nothing_changes(vit.model), pytest.raises(InterruptionError):
         vt.explain(vit, case.images, "broken", case.targets)

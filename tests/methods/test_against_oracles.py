@@ -8,7 +8,7 @@ from torch import nn
 
 import vitreous as vt
 from contracts.families import PATCH, random_images, scramble, timm_vit
-from oracles import slow
+from oracles import slow, slow_attention
 from oracles.compare import assert_same, case_name, trace_map
 from vitreous.methods._method import METHODS
 
@@ -16,7 +16,12 @@ CASES = [
     ("raw_attention", {}),
     ("raw_attention", {"block": 0}),
     ("raw_attention", {"block": -2}),
+    ("raw_attention", {"head": 0}),
+    ("raw_attention", {"block": 1, "head": -1, "outliers": "mask"}),
     ("mean_attention", {}),
+    ("mean_attention", {"head": 1}),
+    ("mean_attention", {"first": 1, "last": 1}),
+    ("mean_attention", {"last": -2, "outliers": "mask"}),
     ("rollout", {}),
     ("rollout", {"residual": 0.0}),
     ("rollout", {"residual": 0.8}),
@@ -27,12 +32,22 @@ CASES = [
     ("rollout", {"discard": 0.9}),
     ("rollout", {"fusion": "max", "discard": 0.5, "residual": 0.2}),
     ("rollout", {"fusion": "min", "discard": 0.7, "residual": 0.6}),
+    ("rollout", {"head": 2}),
+    ("rollout", {"head": -3, "discard": 0.3, "residual": 0.4}),
+    ("rollout", {"first": 1}),
+    ("rollout", {"first": -2, "last": -2}),
+    ("rollout", {"last": 1, "fusion": "max", "outliers": "mask"}),
     ("attention_gradcam", {}),
     ("attention_gradcam", {"relu": False}),
     ("attention_gradcam", {"block": 0, "relu": False}),
+    ("attention_gradcam", {"head": 1, "relu": False}),
     ("agcam", {}),
+    ("agcam", {"head": -1}),
+    ("agcam", {"first": 1, "last": 1, "detach": False}),
     ("agcam", {"detach": False}),
     ("generic_attention", {}),
+    ("generic_attention", {"head": 0}),
+    ("generic_attention", {"first": 1, "last": -2}),
     ("gradcam", {}),
     ("gradcam", {"relu": False}),
     ("gradcam", {"block": 1, "relu": False}),
@@ -49,13 +64,17 @@ def test_the_oracle_is_the_same_model(opened):
     assert_same(vit.logits(images), logits)
 
 
+def oracle_of(name):
+    return getattr(slow_attention if hasattr(slow_attention, name) else slow, name)
+
+
 @pytest.mark.parametrize("case", CASES, ids=case_name)
 def test_method_equals_its_oracle(opened, case):
     vit, oracle, images, pixels = opened
     name, parameters = case
     found = trace_map(vit, images, TARGETS, name, **parameters)
     for image, score in enumerate(SCORES):
-        expected = getattr(slow, name)(oracle, pixels[image], score, **parameters).detach()
+        expected = oracle_of(name)(oracle, pixels[image], score, **parameters).detach()
         assert_same(found[image], expected)
 
 

@@ -20,7 +20,8 @@ EPSILON = 1e-6
 class SlowRun:
     """What one image left behind. Lists run over blocks, then heads; tensors are nodes of one graph.
 
-    `reads` is the share of each last token in the prediction, which the methods start from.
+    `reads` is the share of each last token in the prediction, which the methods start from; `entering` is what each
+    attention projects, `leaving` the tokens that each block gives out.
     """
 
     pixels: Tensor
@@ -29,6 +30,7 @@ class SlowRun:
     scores: list[list[Tensor]]
     attention: list[list[Tensor]]
     entering: list[Tensor]
+    leaving: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class SlowViT:
         pixels = pixels.detach().double().requires_grad_()
         tokens = self._embed(pixels)
         blocks = 1 + max(int(name.split(".")[1]) for name in self.weights if name.startswith("blocks."))
-        scores, attention, entering = [], [], []
+        scores, attention, entering, leaving = [], [], [], []
         for block in range(blocks):
             at = f"blocks.{block}"
             normed = self._norm(tokens, f"{at}.norm1")
@@ -79,10 +81,11 @@ class SlowViT:
             attention.append(block_attention)
             tokens = tokens + mixed
             tokens = tokens + self._mlp(self._norm(tokens, f"{at}.norm2"), f"{at}.mlp")
+            leaving.append(tokens)
         pooled, reads = {"token": self._class_token, "avg": self._mean, "map": self._pooling_attention}[self.pooling](
             tokens
         )
-        return SlowRun(pixels, self._linear(pooled, "head")[0], reads, scores, attention, entering)
+        return SlowRun(pixels, self._linear(pooled, "head")[0], reads, scores, attention, entering, leaving)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         kernel, bias = self.weights["patch_embed.proj.weight"], self.weights["patch_embed.proj.bias"]
@@ -146,6 +149,17 @@ class SlowViT:
         return tokens @ self.weights[f"{at}.weight"].T + self.weights[f"{at}.bias"]
 
 
+def chosen(heads: list[Tensor], head: int | None) -> list[Tensor]:
+    """All heads of a block, or one of them."""
+    return heads if head is None else [heads[head]]
+
+
+def numbers(run: SlowRun, first: int, last: int) -> list[int]:
+    """The blocks from the first to the last, both counted in."""
+    blocks = len(run.attention)
+    return [block for block in range(blocks) if first % blocks <= block <= last % blocks]
+
+
 Score = Callable[[Tensor], Tensor]
 """The explained number, as a function of the logits (k,) of one image."""
 
@@ -166,46 +180,6 @@ def fuse(heads: list[Tensor], fusion: str = "mean") -> Tensor:
     return torch.tensor(fused, dtype=torch.float64)
 
 
-def raw_attention(vit: SlowViT, pixels: Tensor, _score: Score, block: int = -1) -> Tensor:
-    run = vit.run(pixels)
-    return read_row(vit, run, fuse(run.attention[block]))
-
-
-def mean_attention(vit: SlowViT, pixels: Tensor, _score: Score) -> Tensor:
-    run = vit.run(pixels)
-    maps = [read_row(vit, run, fuse(heads)) for heads in run.attention]
-    return sum(maps) / len(maps)
-
-
-def discard_smallest(vit: SlowViT, matrix: Tensor, discard: float) -> Tensor:
-    """Zero the smallest entries that lead from patch to patch; as many as `discard` is of the whole matrix."""
-    rows = matrix.tolist()
-    entries = sorted((rows[row][column], row, column) for row in vit.patches for column in vit.patches)
-    for _, row, column in entries[: int(discard * matrix.numel())]:
-        rows[row][column] = 0.0
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def rollout(
-    vit: SlowViT,
-    pixels: Tensor,
-    _score: Score,
-    fusion: str = "mean",
-    discard: float = 0.0,
-    residual: float = 0.5,
-) -> Tensor:
-    """R = A_L … A_1 in full, each A the fused attention mixed with the identity and its rows divided by their sums."""
-    run = vit.run(pixels)
-    product: Tensor | None = None
-    for heads in run.attention:
-        fused = discard_smallest(vit, fuse(heads, fusion), discard)
-        mixed = (1 - residual) * fused + residual * torch.eye(len(fused), dtype=fused.dtype)
-        for row in range(len(mixed)):
-            mixed[row] = mixed[row] / mixed[row].sum()
-        product = mixed if product is None else mixed @ product
-    return read_row(vit, run, product)
-
-
 def attention_gradients(run: SlowRun, score: Score) -> list[list[Tensor]]:
     """Differentiate the score by every head's attention, one head at a time."""
     return [
@@ -214,31 +188,46 @@ def attention_gradients(run: SlowRun, score: Score) -> list[list[Tensor]]:
     ]
 
 
-def attention_gradcam(vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True) -> Tensor:
+def attention_gradcam(
+    vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True, head: int | None = None
+) -> Tensor:
     run = vit.run(pixels)
-    gradients = attention_gradients(run, score)[block]
+    gradients = chosen(attention_gradients(run, score)[block], head)
     total = torch.zeros(vit.grid, dtype=torch.float64)
-    for head, gradient in zip(run.attention[block], gradients, strict=True):
-        total = total + read_row(vit, run, gradient).mean() * read_row(vit, run, head)
-    total = total / vit.heads
+    for attention, gradient in zip(chosen(run.attention[block], head), gradients, strict=True):
+        total = total + read_row(vit, run, gradient).mean() * read_row(vit, run, attention)
+    total = total / len(gradients)
     return total.clamp(min=0) if relu else total
 
 
-def agcam(vit: SlowViT, pixels: Tensor, score: Score, detach: bool = True) -> Tensor:
+def agcam(
+    vit: SlowViT,
+    pixels: Tensor,
+    score: Score,
+    detach: bool = True,
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+) -> Tensor:
     run = vit.run(pixels, cut_attention_inputs=detach)
+    gradients = attention_gradients(run, score)
     total = torch.zeros(vit.grid, dtype=torch.float64)
-    for block_scores, gradients in zip(run.scores, attention_gradients(run, score), strict=True):
-        for head, gradient in zip(block_scores, gradients, strict=True):
-            total = total + read_row(vit, run, gradient.clamp(min=0) / (1 + torch.exp(-head)))
+    for block in numbers(run, first, last):
+        for scores, gradient in zip(chosen(run.scores[block], head), chosen(gradients[block], head), strict=True):
+            total = total + read_row(vit, run, gradient.clamp(min=0) / (1 + torch.exp(-scores)))
     return total
 
 
-def generic_attention(vit: SlowViT, pixels: Tensor, score: Score) -> Tensor:
+def generic_attention(
+    vit: SlowViT, pixels: Tensor, score: Score, head: int | None = None, first: int = 0, last: int = -1
+) -> Tensor:
     run = vit.run(pixels)
+    gradients = attention_gradients(run, score)
     relevance = torch.eye(len(run.attention[0][0]), dtype=torch.float64)
-    for heads, gradients in zip(run.attention, attention_gradients(run, score), strict=True):
-        positive = [(gradient * head).clamp(min=0) for head, gradient in zip(heads, gradients, strict=True)]
-        relevance = relevance + sum(positive) / vit.heads @ relevance
+    for block in numbers(run, first, last):
+        pairs = zip(chosen(run.attention[block], head), chosen(gradients[block], head), strict=True)
+        positive = [(gradient * attention).clamp(min=0) for attention, gradient in pairs]
+        relevance = relevance + sum(positive) / len(positive) @ relevance
     return read_row(vit, run, relevance)
 
 

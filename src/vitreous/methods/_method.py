@@ -18,6 +18,9 @@ from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit
 
 Parameters: TypeAlias = Mapping[str, Any]
+Family: TypeAlias = Literal[
+    "attention", "gradient", "attention and gradient", "relevance propagation", "perturbation", "hybrid", "control"
+]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Method:
     """One explanation method: a function of a trace, and the facts the catalogue, the planner and the tests read.
 
     name, function  the function and its name, which is also that of its file
+    family          what the method is made of
     paper           "arXiv:…", or None for a method that comes from no paper
     class_specific  whether another target can give another map
     signed          whether the map can be negative; a function of the parameters if they decide
@@ -38,12 +42,15 @@ class Method:
     tokens          whether it needs the gradient at the tokens entering each block
     random          whether it draws random numbers
     repeats         whether it runs passes of its own, beside the one that all methods of a trace share
-    control         whether it explains nothing, and is there for other methods to be compared with
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
+    attention       whether it shows attention, which tokens of an outlying norm draw to themselves: the map's record
+                    then remarks on such tokens
+    block_range     the parameters that name the first and the last block it reads; None if there are none
     """
 
     name: str
     function: Callable[..., Any]
+    family: Family
     paper: str | None
     class_specific: bool
     signed: bool | Callable[[Parameters], bool]
@@ -57,8 +64,14 @@ class Method:
     tokens: bool = False
     random: bool = False
     repeats: bool = False
-    control: bool = False
     applies: Callable[[Vit], str] | None = None
+    attention: bool = False
+    block_range: tuple[str, str] | None = None
+
+    @property
+    def control(self) -> bool:
+        """Whether it explains nothing, and is there for other methods to be compared with."""
+        return self.family == "control"
 
     @property
     def shares_pass(self) -> bool:
@@ -111,13 +124,24 @@ class Method:
         """The least that a pass must keep for this method.
 
         Blocks before the only one it reads then run fused and without a graph, which saves most of the
-        memory for a late block; a parameter `plus` set to True means that it reads them all. Raises
-        InputError for a block outside the model.
+        memory for a late block. Raises InputError for a block outside the model.
         """
-        first = 0
-        if self.only_block is not None and vit.blocks and not parameters.get("plus"):
-            first = block_index(parameters[self.only_block], len(vit.blocks))
-        return Capture(first, self.gradient, self.pixels, self.inputs, self.tokens)
+        return Capture(self.blocks(vit, parameters).start, self.gradient, self.pixels, self.inputs, self.tokens)
+
+    def blocks(self, vit: Vit, parameters: Parameters) -> range:
+        """Say which blocks it reads with these parameters, which have to be complete.
+
+        A parameter `plus` set to True means that it reads them all in place of the one that it names. Raises InputError
+        for a block outside the model, and for a range with nothing in it.
+        """
+        count = len(vit.blocks)
+        if count and self.only_block is not None and not parameters.get("plus"):
+            only = block_index(parameters[self.only_block], count)
+            return range(only, only + 1)
+        if count and self.block_range is not None:
+            first, last = (parameters[name] for name in self.block_range)
+            return blocks_between(first, last, count)
+        return range(count)
 
     def require_applicable(self, vit: Vit) -> None:
         """Raise MethodNotApplicableError with the reason if the method means nothing on this model."""
@@ -143,6 +167,7 @@ METHODS: Registry[Method] = Registry("method", "vitreous.methods")
 
 def method(
     *,
+    family: Family,
     paper: str | None,
     class_specific: bool,
     signed: bool | Callable[[Parameters], bool],
@@ -156,8 +181,9 @@ def method(
     tokens: bool = False,
     random: bool = False,
     repeats: bool = False,
-    control: bool = False,
     applies: Callable[[Vit], str] | None = None,
+    attention: bool = False,
+    block_range: tuple[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -176,6 +202,7 @@ def method(
             Method(
                 name=name,
                 function=function,
+                family=family,
                 paper=paper,
                 class_specific=class_specific,
                 signed=signed,
@@ -189,8 +216,9 @@ def method(
                 tokens=tokens,
                 random=random,
                 repeats=repeats,
-                control=control,
                 applies=applies,
+                attention=attention,
+                block_range=block_range,
             ),
         )
         return function
@@ -198,25 +226,41 @@ def method(
     return register
 
 
-def block_index(block: int, blocks: int) -> int:
+def block_index(block: int, blocks: int, name: str = "block") -> int:
     """Turn a block number, negative from the end, into its index. Raises InputError outside the model.
+
+    `name` is that of the parameter, for the error.
 
     >>> block_index(-1, blocks=12)
     11
     """
     if not -blocks <= block < blocks:
         raise InputError(
-            f"block={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks})."
+            f"{name}={block} is outside the model.", f"It has blocks 0 to {blocks - 1} (or -1 to -{blocks})."
         )
     return block % blocks
 
 
-def captured(trace: Trace, block: int) -> int:
+def blocks_between(first: int, last: int, blocks: int) -> range:
+    """Turn the numbers of a first and a last block, both included, into a range of indices.
+
+    Raises InputError for a block outside the model, and if the last comes before the first.
+
+    >>> blocks_between(1, -1, blocks=12)
+    range(1, 12)
+    """
+    start, stop = block_index(first, blocks, "first"), block_index(last, blocks, "last") + 1
+    if start >= stop:
+        raise InputError(f"first={first} comes after last={last}.", f"The model has blocks 0 to {blocks - 1}.")
+    return range(start, stop)
+
+
+def captured(trace: Trace, block: int, name: str = "block") -> int:
     """Where a block is in the trace's sequences, which start at its first captured block.
 
     Raises InputError for a block outside the model, or before the first that the trace captured.
     """
-    index = block_index(block, len(trace.vit.blocks)) - trace.first
+    index = block_index(block, len(trace.vit.blocks), name) - trace.first
     if index < 0:
-        raise InputError(f"block={block} was not captured.", f"The trace starts at block {trace.first}.")
+        raise InputError(f"{name}={block} was not captured.", f"The trace starts at block {trace.first}.")
     return index

@@ -1,29 +1,40 @@
 """Generic attention: gradient-weighted attention, gathered through the blocks. Chefer, Gur & Wolf, ICCV 2021."""
 
 from vitreous.core.shapes import PatchMap
+from vitreous.methods._attention import attention_between, of_blocks, one_head
 from vitreous.methods._method import method
 from vitreous.methods._reading import follow_down
 from vitreous.vit.trace import Trace
 
 
 @method(
+    family="attention and gradient",
     paper="arXiv:2103.15679",
     class_specific=True,
     signed=False,
     unit="gradient-weighted attention",
     cost="1F1B",
+    attention=True,
+    block_range=("first", "last"),
 )
-def generic_attention(trace: Trace) -> PatchMap:
+def generic_attention(trace: Trace, head: int | None = None, first: int = 0, last: int = -1) -> PatchMap:
     """Start from the identity and add, block by block, the positive part of gradient times attention applied to it.
 
     Equations 5 and 6 for self-attention: R <- R + E_h[(dA * A)+] R, where E_h is the mean over heads. Only
     the row of R that the prediction reads is computed.
 
+    head         the only head that is read in each block, counted from 0, or from the end if negative; None
+                 averages them all, as the paper does
+    first, last  the blocks that are gathered, both included, counted likewise
+
     Ignores values and MLPs, except through the gradient. Deviation: none; models without a class token,
-    which the paper does not treat, start from the rows that the head reads.
+    which the paper does not treat, start from the rows that the head reads. Raises InputError for blocks or
+    a head outside the model.
     """
+    blocks, matrices = attention_between(trace, first, last, head)
+    gradients = of_blocks(trace, blocks, trace.attention_grad)
     mixing = [
-        (gradient * attention).clamp_(min=0).mean(1)
-        for gradient, attention in zip(trace.attention_grad, trace.attention, strict=True)
+        (one_head(gradient, head) * attention).clamp_(min=0).mean(1)
+        for gradient, attention in zip(gradients, matrices, strict=True)
     ]
     return trace.to_grid(follow_down(trace, mixing))

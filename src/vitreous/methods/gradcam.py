@@ -6,6 +6,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="gradient",
     paper="arXiv:1610.02391",
     class_specific=True,
     signed=lambda parameters: not parameters["relu"],

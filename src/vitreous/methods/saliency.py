@@ -9,6 +9,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="gradient",
     paper="arXiv:1312.6034",
     class_specific=True,
     signed=False,

@@ -121,8 +121,8 @@ class Multihead:
     def result(self, output: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor | None]:
         """Project the attention output (b, h, n, e) back, and give the weights if the caller asked for them."""
         images, heads, tokens, width = output.shape
-        rows = output.permute(2, 0, 1, 3).reshape(tokens, images, heads * width).to(self.out_weight.dtype)
-        projected = F.linear(rows, self.out_weight, self.out_bias)
+        rows = output.transpose(1, 2).reshape(images, tokens, heads * width).to(self.out_weight.dtype)
+        projected = F.linear(rows, self.out_weight, self.out_bias).transpose(0, 1)
         weights = probabilities.mean(1) if self.average_weights else probabilities
         if not self.batched:
             projected, weights = projected.squeeze(1), weights.squeeze(0)
@@ -171,6 +171,8 @@ def multihead_operands(
     weights = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
     if not batched:
         query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+    # Images first, as in every other linear layer.
+    query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
     projected = _project(query, key, value, same, in_proj_weight, in_proj_bias, weights)
     parts = [_heads(part, num_heads) for part in projected]
     operands = sdpa_operands(
@@ -198,8 +200,8 @@ def _project(
 
 
 def _heads(rows: Tensor, heads: int) -> Tensor:
-    tokens, images, width = rows.shape
-    return rows.reshape(tokens, images, heads, width // heads).permute(1, 2, 0, 3)
+    images, tokens, width = rows.shape
+    return rows.reshape(images, tokens, heads, width // heads).transpose(1, 2)
 
 
 def _merged_mask(mask: Tensor | None, padding: Tensor | None, query: Tensor, heads: int) -> Tensor | None:

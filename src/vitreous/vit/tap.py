@@ -77,7 +77,8 @@ class Tap(TorchFunctionMode):
     first   blocks before this one keep their fused attention and are not recorded
     keep    whether calls are recorded at all (an edited pass need not be)
     edit    may replace probabilities and values of each block
-    rules   replacements for any other torch function, for instance one with an edited backward
+    rules   replacements for torch functions, for instance ones with an edited backward. The arithmetic inside attention
+            calls, which the Tap does itself by `@`, `Tensor.softmax` and `F.linear`, is replaced as well
     graph   whether the pass keeps a graph. A `torch.no_grad()` of the model itself is ignored then: it saves memory in
             training and is no part of what the model computes (a linear probe on a frozen backbone has one)
     """
@@ -94,7 +95,7 @@ class Tap(TorchFunctionMode):
         self.first = first
         self.keep = keep
         self.edit = edit
-        self.rules = dict(rules or {})
+        self.rules: Rules = {} if rules is None else rules
         self.graph = graph
         self.block: int | None = None
         self.images = 1
@@ -124,8 +125,12 @@ class Tap(TorchFunctionMode):
         return self._answer(func, args, kwargs)
 
     def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func in self.rules:
-            return self.rules[func](*args, **kwargs)
+        if not self.rules:
+            return self._call(func, args, kwargs)
+        with Ruling(self.rules):  # the Tap's own arithmetic obeys the rules as well
+            return self._call(func, args, kwargs)
+
+    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func is F.scaled_dot_product_attention and self._open:
             return self._scaled_dot_product(*args, **kwargs)
         if func is F.multi_head_attention_forward:
@@ -198,7 +203,7 @@ class Tap(TorchFunctionMode):
         if func is F.linear:
             self._enter_attention(args[0], batch_axis=0)
             self._leave_attention(*args[1:])
-            if torch.is_grad_enabled() and args[0].requires_grad:
+            if torch.is_grad_enabled() and args[0].requires_grad and F.linear not in self.rules:
                 return row_linear(*args, **kwargs)
         attention = self._handwritten.contraction(func, args, kwargs, self.images)
         if attention is not None:
@@ -227,6 +232,18 @@ class Tap(TorchFunctionMode):
         values = calls[-1].values
         if weight.dim() == 2 and weight.shape[1] == values.shape[1] * values.shape[3]:
             self.recording.projections.setdefault(self.block, Projection(weight, bias))
+
+
+class Ruling(TorchFunctionMode):
+    """Replaces torch functions by their rules; the rules themselves run without it."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Answer one call by its rule, if it has one."""
+        return self.rules.get(func, func)(*args, **kwargs or {})
 
 
 def _saving_hooks() -> object:

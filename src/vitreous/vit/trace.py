@@ -211,6 +211,7 @@ class Trace:
     @cached_property
     def _gradients(self) -> dict[str, tuple[Tensor, ...]]:
         # All nodes that methods read are asked for in one backward pass: it stops at the deepest of them by itself.
+        # Rules may have made attention a constant.
         recording = self._open().recording
         nodes = {
             "attention": self.attention,
@@ -219,7 +220,7 @@ class Trace:
             "pixels": [self.inputs],
         }
         wanted = {
-            "attention": True,
+            "attention": not self._open().tap.rules or all(node.requires_grad for node in self.attention),
             "inputs": self.capture.inputs,
             "tokens": self.capture.tokens,
             "pixels": self.inputs.requires_grad,

@@ -215,7 +215,7 @@ def train(
             with torch.autocast(device, torch.bfloat16):
                 loss = loss_of(learner, images.to(device), covers.to(device), labels.to(device), recipe.tokens)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
             optimiser.step()
             step += 1

@@ -1,0 +1,100 @@
+"""The record of a map: which model, weights, image, parameters and versions it came from, and what was predicted."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from vitreous._prepare import Prepared
+from vitreous._version import __version__
+from vitreous.core.provenance import Prediction, Provenance
+from vitreous.core.target import label_of
+from vitreous.methods._method import Method
+from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit
+
+
+def top_predictions(vit: Vit, trace: Trace, most: int = 5) -> list[tuple[Prediction, ...]]:
+    """Give the `most` largest outputs of each image, largest first; none where the outputs are an embedding.
+
+    Probabilities are the softmax over all outputs, in float64. A model trained with sigmoids means
+    something else by its logits, which nothing in it states.
+    """
+    if not vit.has_classes:
+        return [()] * trace.logits.shape[0]
+    logits = trace.logits.detach().cpu()
+    probabilities = logits.double().softmax(1)
+    top = logits.topk(min(most, logits.shape[1]), dim=1).indices.tolist()
+    return [
+        tuple(
+            Prediction(
+                index=index,
+                label=label_of(index, vit.labels),
+                logit=float(logits[image, index]),
+                probability=float(probabilities[image, index]),
+            )
+            for index in indices
+        )
+        for image, indices in enumerate(top)
+    ]
+
+
+def write_record(
+    vit: Vit,
+    trace: Trace,
+    method: Method,
+    parameters: Mapping[str, Any],
+    image: Prepared,
+    index: int,
+    predictions: tuple[Prediction, ...],
+    notes: tuple[str, ...],
+    *,
+    seed: int,
+    seconds: float,
+) -> Provenance:
+    """Write the record of one map. Warnings are those of the model first, then those of the photograph.
+
+    index  the image's place in the trace's batch
+    notes  what the method remarked about this map
+    """
+    return Provenance(
+        method=method.name,
+        parameters=dict(parameters),
+        paper=method.paper,
+        target=trace.target.names[index],
+        score=float(trace.score[index].detach()),
+        predictions=predictions,
+        model=vit.name,
+        weights_digest=vit.digest,
+        weights_source=vit.source,
+        image=image.name,
+        image_digest=image.digest,
+        preprocessing={**asdict(vit.preprocessing), "fit": image.frame.fit},
+        seed=seed,
+        versions=dict(_versions()),
+        device=str(vit.device),
+        dtype=str(vit.dtype).removeprefix("torch."),
+        seconds=seconds,
+        batch=trace.logits.shape[0],
+        forwards=trace.forwards,
+        backwards=trace.backwards,
+        warnings=(*vit.warnings, *image.notes),
+        notes=notes,
+    )
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Give the versions that can change a number: of this package, Python, and the libraries that are installed.
+
+    Looked up once: it reads the files of each installed package, which for a batch took a tenth of a forward pass.
+    """
+    found = {"vitreous": __version__, "python": platform.python_version()}
+    for library in ("torch", "timm", "transformers", "torchvision", "open_clip_torch", "pillow"):
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,15 @@
+"""What relevance methods share: input times gradient of a second pass whose backward is edited."""
+
+from collections.abc import Mapping
+
+from vitreous.core.shapes import PixelMap
+from vitreous.vit.passes import Capture
+from vitreous.vit.rules.names import Function, spelled
+from vitreous.vit.trace import Trace
+
+
+def pixel_relevance(trace: Trace, rules: Mapping[Function, Function]) -> PixelMap:
+    """Multiply the normalised input by its gradient under rules, and add up the colour channels."""
+    capture = Capture(inputs=False, tokens=False)
+    with trace.again(rules=spelled(rules), inputs=trace.inputs, capture=capture) as edited:
+        return (edited.inputs * edited.input_grad).sum(1).detach()

@@ -1,0 +1,187 @@
+"""Slow oracles of the methods that show attention: one head and one block at a time, every matrix in full."""
+
+import math
+import statistics as python_statistics
+
+import torch
+from torch import Tensor
+
+from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, chosen, fuse, numbers, read_row
+
+OUTLYING = 3.0
+
+
+def outlying(vit: SlowViT, run: SlowRun, blocks: list[int]) -> set[tuple[int, int]]:
+    """Places of the patches whose token is outlying where one of the blocks takes it in, from another block."""
+    places = set()
+    for block in blocks:
+        if block == 0:
+            continue
+        tokens = run.leaving[block - 1].tolist()
+        norms = [math.sqrt(sum(value * value for value in tokens[token])) for token in vit.patches]
+        # torch and numpy disagree about the median of an even number; the lower of the two in the middle is meant
+        median = python_statistics.median_low(norms)
+        places |= {divmod(patch, vit.grid[1]) for patch, norm in enumerate(norms) if norm > OUTLYING * median}
+    return places
+
+
+def finish(vit: SlowViT, run: SlowRun, relevance: Tensor, blocks: list[int], outliers: str) -> Tensor:
+    """Replace what is at outlying patches by the median of the neighbours that are not, if that is asked for."""
+    places = outlying(vit, run, blocks) if outliers == "mask" else set()
+    rows, columns = vit.grid
+    old = relevance.tolist()
+    new = relevance.clone()
+    sound = [(row, column) for row in range(rows) for column in range(columns) if (row, column) not in places]
+    for row, column in places:
+        around = [old[r][c] for r, c in sound if abs(r - row) <= 1 and abs(c - column) <= 1]
+        instead = around or [old[r][c] for r, c in sound]
+        if instead:
+            new[row, column] = python_statistics.median(instead)
+    return new
+
+
+def raw_attention(
+    vit: SlowViT, pixels: Tensor, _score: Score, block: int = -1, head: int | None = None, outliers: str = "keep"
+) -> Tensor:
+    run = vit.run(pixels)
+    relevance = read_row(vit, run, fuse(chosen(run.attention[block], head)))
+    return finish(vit, run, relevance, numbers(run, block, block), outliers)
+
+
+def mean_attention(
+    vit: SlowViT,
+    pixels: Tensor,
+    _score: Score,
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+    outliers: str = "keep",
+) -> Tensor:
+    run = vit.run(pixels)
+    blocks = numbers(run, first, last)
+    maps = [read_row(vit, run, fuse(chosen(run.attention[block], head))) for block in blocks]
+    return finish(vit, run, sum(maps) / len(maps), blocks, outliers)
+
+
+def discard_smallest(vit: SlowViT, matrix: Tensor, discard: float) -> Tensor:
+    """Zero the smallest entries that lead from patch to patch; as many as `discard` is of the whole matrix."""
+    rows = matrix.tolist()
+    entries = sorted((rows[row][column], row, column) for row in vit.patches for column in vit.patches)
+    for _, row, column in entries[: int(discard * matrix.numel())]:
+        rows[row][column] = 0.0
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def rollout(
+    vit: SlowViT,
+    pixels: Tensor,
+    _score: Score,
+    fusion: str = "mean",
+    discard: float = 0.0,
+    residual: float = 0.5,
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+    outliers: str = "keep",
+) -> Tensor:
+    """R = A_L … A_1 in full, each A the fused attention mixed with the identity and its rows divided by their sums."""
+    run = vit.run(pixels)
+    blocks = numbers(run, first, last)
+    product: Tensor | None = None
+    for block in blocks:
+        fused = discard_smallest(vit, fuse(chosen(run.attention[block], head), fusion), discard)
+        mixed = (1 - residual) * fused + residual * torch.eye(len(fused), dtype=fused.dtype)
+        for row in range(len(mixed)):
+            mixed[row] = mixed[row] / mixed[row].sum()
+        product = mixed if product is None else mixed @ product
+    return finish(vit, run, read_row(vit, run, product), blocks, outliers)
+
+
+def query_attention(
+    vit: SlowViT,
+    pixels: Tensor,
+    _score: Score,
+    row: int | None = None,
+    column: int | None = None,
+    prefix_token: int | None = None,
+    block: int = -1,
+    head: int | None = None,
+    direction: str = "attends to",
+    outliers: str = "keep",
+) -> Tensor:
+    run = vit.run(pixels)
+    entries = fuse(chosen(run.attention[block], head)).tolist()
+    shares = run.reads
+    if prefix_token is not None:
+        shares = [float(token == prefix_token) for token in range(len(entries))]
+    elif row is not None:
+        shares = [float(token == vit.prefix + row * vit.grid[1] + column) for token in range(len(entries))]
+    found = []
+    for patch in vit.patches:
+        each = [
+            entries[token][patch] if direction == "attends to" else entries[patch][token]
+            for token in range(len(shares))
+        ]
+        found.append(sum(share * entry for share, entry in zip(shares, each, strict=True)))
+    relevance = torch.tensor(found, dtype=torch.float64).reshape(vit.grid)
+    return finish(vit, run, relevance, numbers(run, block, block), outliers)
+
+
+def filtered(vit: SlowViT, run: SlowRun, mixing: list[list[Tensor]], k: float, statistics: str) -> Tensor:
+    """Product, filter and weight of each head, and their sum; `mixing` runs over blocks, then heads."""
+    total = torch.zeros(vit.grid, dtype=torch.float64)
+    for head in range(len(mixing[0])):
+        product = torch.eye(len(mixing[0][0]), dtype=torch.float64)
+        for block in mixing:
+            product = (block[head].detach() + torch.eye(len(product), dtype=torch.float64)) @ product
+        if statistics == "matrix":
+            entries = [entry for row in product.tolist() for entry in row]
+        else:
+            entries = [entry for row in read_row(vit, run, product).tolist() for entry in row]
+        bar = python_statistics.fmean(entries) + k * python_statistics.pstdev(entries)
+        if statistics == "matrix":
+            kept = read_row(
+                vit, run, torch.tensor([[float(entry >= bar) for entry in row] for row in product.tolist()]).double()
+            )
+        else:
+            kept = torch.tensor([float(entry >= bar) for entry in entries]).double().reshape(vit.grid)
+        total = total + max(entries) * kept
+    return total
+
+
+def rfem(
+    vit: SlowViT,
+    pixels: Tensor,
+    _score: Score,
+    k: float = 0.25,
+    statistics: str = "matrix",
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+    outliers: str = "keep",
+) -> Tensor:
+    run = vit.run(pixels)
+    blocks = numbers(run, first, last)
+    mixing = [chosen(run.attention[block], head) for block in blocks]
+    return finish(vit, run, filtered(vit, run, mixing, k, statistics), blocks, outliers)
+
+
+def rfem_class(
+    vit: SlowViT,
+    pixels: Tensor,
+    score: Score,
+    k: float = 0.5,
+    statistics: str = "matrix",
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+    outliers: str = "keep",
+) -> Tensor:
+    run = vit.run(pixels)
+    blocks = numbers(run, first, last)
+    gradients = attention_gradients(run, score)
+    mixing = []
+    for block in blocks:
+        pairs = zip(chosen(run.attention[block], head), chosen(gradients[block], head), strict=True)
+        mixing.append([(attention * gradient).clamp(min=0) for attention, gradient in pairs])
+    return finish(vit, run, filtered(vit, run, mixing, k, statistics), blocks, outliers)

@@ -14,6 +14,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="perturbation",
     paper="arXiv:2301.08110",
     class_specific=True,
     signed=True,

@@ -13,6 +13,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="perturbation",
     paper="arXiv:1705.07874",
     class_specific=True,
     signed=True,

@@ -9,6 +9,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="perturbation",
     paper="arXiv:1311.2901",
     class_specific=True,
     signed=True,

@@ -16,6 +16,7 @@ TOGETHER = 64
 
 
 @method(
+    family="perturbation",
     paper="arXiv:1806.07421",
     class_specific=True,
     signed=True,

@@ -1,14 +1,23 @@
 """Where the contract of methods does not hold, each with the reason. Nothing is left out of it anywhere else."""
 
+from oracles.planted import DARKEST
+
 INAPPLICABLE: dict[str, tuple[str, ...]] = {}
 """Families of models that a method refuses, by the method's name; a test proves that it refuses just these."""
 
-PLANTED: dict[str, str] = {}
+PLANTED: dict[str, str] = {
+    "atman": "turns all patches down together, whose tokens but for one channel are the same",
+}
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 
 The planted model is extreme: one block, features that are constant but for one channel, saturated attention. A method
 whose own definition divides by what is zero there says nothing about it, and still has to find what real models read.
 """
+
+MISLEADING: dict[tuple[str, object, int], str] = {
+    ("fill", "black", DARKEST): "a patch that is painted black is the darkest, whichever it is",
+}
+"""Values of a parameter that make a question about the planted model meaningless: name, value, output, reason."""
 
 SILENT: dict[str, str] = {}
 """Methods whose map may be constant on some small random model, with the reason."""

@@ -1,0 +1,117 @@
+"""Coalitions: what the score is when only some patches of an image are seen. All perturbation methods ask here.
+
+One evaluator for all of them means that they mean the same by "not seen", and that each is as fast as batching and
+token dropping allow. Memory is bounded whatever is asked, and the numbers do not depend on how it is cut up.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vitreous.core.errors import InputError
+from vitreous.core.shapes import Images, PerImage
+from vitreous.vit.edits import dropped_logits, rows_per_pass
+from vitreous.vit.trace import Trace
+from vitreous.vit.vit import finite_logits
+
+Fill: TypeAlias = Literal["drop", "mean", "blur", "black"]
+"""What takes the place of patches that are not seen: nothing ("drop", see `vit.edits`), the image's mean colour, the
+image itself blurred by a Gaussian, or black."""
+
+BLUR = 1 / 8
+"""Deviation of that Gaussian, as a share of the input's shorter side: 28 pixels of 224. It ends at three deviations,
+and sees the image continued by its mirror image."""
+
+
+def coalition_scores(trace: Trace, keep: Bool[Tensor, "b m p"], fill: Fill = "drop") -> Float[Tensor, "b m"]:
+    """Give the score of each image's own target with only the patches `keep` seen, for m sets of each image.
+
+    Patches are counted row by row. Counts as m forward passes of the trace's batch. Raises MethodNotApplicableError
+    where patches of the model cannot be dropped.
+    """
+    images, sets, _ = keep.shape
+    owner = torch.arange(images).repeat_interleave(sets)
+    flat = keep.flatten(0, 1).to(trace.inputs.device)
+    if fill == "drop":
+        trace.forwards += sets
+        logits = dropped_logits(trace.vit, trace.inputs.detach(), owner, flat)
+        return trace.target.select(owner).score(logits).reshape(images, sets)
+
+    def blend(rows: Tensor) -> Images:
+        return _blend(trace, owner[rows], patches_to_pixels(trace, flat[rows]), fill)
+
+    return _score(trace, owner, blend).reshape(images, sets)
+
+
+def blended_scores(trace: Trace, masks: Float[Tensor, "b m H W"], fill: Fill) -> Float[Tensor, "b m"]:
+    """Give the score of each image seen through m soft masks: image * mask + fill * (1 - mask), in pixels.
+
+    Raises InputError for fill="drop": half a token cannot be dropped.
+    """
+    if fill == "drop":
+        raise InputError("Masks of pixels cannot be used with fill='drop'.", "Use fill='mean', 'blur' or 'black'.")
+    images, sets = masks.shape[:2]
+    owner = torch.arange(images).repeat_interleave(sets)
+    flat = masks.flatten(0, 1)
+    return _score(trace, owner, lambda rows: _blend(trace, owner[rows], flat[rows], fill)).reshape(images, sets)
+
+
+def scores_of(trace: Trace, images: Float[Tensor, "m 3 H W"], owner: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """Give the scores of changed images in [0, 1], each by the target of the image of the batch that it came from.
+
+    owner  for each changed image the index of that image in the trace's batch
+    """
+    return _score(trace, owner.cpu(), lambda rows: trace.vit.prepare(images[rows.to(images.device)]))
+
+
+def filling(trace: Trace, fill: Fill) -> Images:
+    """Give what takes the place of unseen pixels, as normalised inputs "b 3 H W"; see `Fill`."""
+    inputs = trace.inputs.detach()
+    made: dict[str, Callable[[], Images]] = {
+        "mean": lambda: inputs.mean((2, 3), keepdim=True).expand_as(inputs),
+        "blur": lambda: _blurred(inputs),
+        "black": lambda: trace.vit.prepare(torch.zeros_like(trace.images[:1])).expand_as(inputs),
+    }
+    if fill not in made:
+        raise InputError(f"fill={fill!r} gives no pixels.", "Use 'mean', 'blur' or 'black'.")
+    return trace.once(("filling", fill), made[fill])
+
+
+def patches_to_pixels(trace: Trace, keep: Bool[Tensor, "m p"]) -> Float[Tensor, "m H W"]:
+    """Turn sets of patches into masks of the model's input, 1 where a patch is kept; each pixel is of one patch."""
+    grid = keep.reshape(-1, 1, *trace.vit.grid).to(trace.inputs.dtype)
+    return F.interpolate(grid, size=tuple(trace.inputs.shape[2:]), mode="nearest-exact")[:, 0]
+
+
+def _blend(trace: Trace, owner: Tensor, masks: Tensor, fill: Fill) -> Images:
+    inputs = trace.inputs.detach()
+    owner = owner.to(inputs.device)
+    masks = masks.to(inputs)[:, None]
+    return inputs[owner] * masks + filling(trace, fill)[owner] * (1 - masks)
+
+
+def _score(trace: Trace, owner: Tensor, make: Callable[[Tensor], Images]) -> PerImage:
+    """Score inputs that are made when they are needed: `make` is given the numbers of the rows of one pass."""
+    trace.forwards += -(-len(owner) // len(trace.images))
+    found = []
+    for rows in torch.arange(len(owner)).chunk(-(-len(owner) // rows_per_pass(trace.vit))):
+        with torch.no_grad():
+            logits = finite_logits(trace.vit.body.forward(make(rows)))
+        found.append(trace.target.select(owner[rows]).score(logits))
+    return torch.cat(found)
+
+
+def _blurred(inputs: Images) -> Images:
+    """Blur along rows, then along columns; in single precision at least."""
+    deviation = BLUR * min(inputs.shape[2:])
+    reach = int(3 * deviation)
+    steps = torch.arange(-reach, reach + 1, device=inputs.device).to(torch.promote_types(inputs.dtype, torch.float32))
+    kernel = torch.exp(-0.5 * (steps / deviation) ** 2)
+    kernel = (kernel / kernel.sum()).expand(3, 1, 1, -1)
+    mirrored = F.pad(inputs.to(kernel.dtype), (reach,) * 4, mode="reflect")
+    across = F.conv2d(mirrored, kernel, groups=3)
+    return F.conv2d(across, kernel.transpose(2, 3), groups=3).to(inputs.dtype)

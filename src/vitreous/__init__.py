@@ -10,6 +10,7 @@ compare                     several methods on the same images, sharing one trac
                             `Heatmap`
 explain_each                the same one batch at a time, with errors as results, for long lists
 list_methods                the names that `method` and `methods` accept
+randomised                  a copy of a model with random weights, to see whether a map depends on what was learned
 doctor                      what was found out about a model, and which methods apply to it
 Heatmap, Frame, Provenance  the raw map, where it lies on the photograph, and how it was made
 Contrast                    a target that asks why one class rather than another
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from vitreous.core.target import Contrast
     from vitreous.vit.open import open_vit
     from vitreous.vit.passes import Capture
+    from vitreous.vit.randomise import randomised
     from vitreous.vit.trace import Trace
     from vitreous.vit.vit import Vit
 
@@ -64,6 +66,7 @@ _HOME = {
     "explain_each": "vitreous._explain",
     "list_methods": "vitreous._explain",
     "open_vit": "vitreous.vit.open",
+    "randomised": "vitreous.vit.randomise",
 }
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "explain_each",
     "list_methods",
     "open_vit",
+    "randomised",
     "worlds",
 ]
 

@@ -1,6 +1,9 @@
 """Parameters for the contract tests of methods whose defaults would take too long on the models of the tests."""
 
-CHEAP: dict[str, dict[str, int]] = {
+CHEAP: dict[str, dict[str, int | float]] = {
     "rise": {"masks": 24, "cells": 3},
     "kernel_shap": {"samples": 192},
+    "score_cam": {"channels": 4},
+    "tis": {"masks": 6},
+    "vit_cx": {"distance": 0.7},
 }

@@ -7,6 +7,12 @@ INAPPLICABLE: dict[str, tuple[str, ...]] = {}
 
 PLANTED: dict[str, str] = {
     "atman": "turns all patches down together, whose tokens but for one channel are the same",
+    "score_cam": "its weights are a softmax over channels, never negative nor zero, and brightness is the only channel "
+    "that differs between patches: every target gets the map of brightness",
+    "vit_cx": "its masks are the channels that differ between patches, and brightness is the only one: no mask shows "
+    "the darkest patch and hides the brightest, and probabilities tie the third output to the other two",
+    "tis": "it keeps the patches with the largest features, and brightness is the only one that differs: no mask shows "
+    "the darkest patch and hides the brightest, and probabilities tie the third output to the other two",
 }
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 

@@ -299,14 +299,12 @@ class Trace:
     # -- randomness and remarks ------------------------------------------------------------------------------------
 
     def generators(self, *names: str) -> list[torch.Generator]:
-        """One CPU generator for each image, fixed by the master seed, the image's pixels, its target and `names`.
+        """One CPU generator for each image, fixed by the master seed, the image's pixels and `names` alone.
 
-        So what a method draws for an image depends neither on the batch nor on the order of images.
+        So what a method draws for an image depends neither on the batch nor on the order of images. Nor does it depend
+        on the target: maps of two classes differ by the classes, and never by the draw.
         """
-        return [
-            image_generator(self.seed, *names, digest, target)
-            for digest, target in zip(self._digests, self.target.names, strict=True)
-        ]
+        return [image_generator(self.seed, *names, digest) for digest in self._digests]
 
     @cached_property
     def _digests(self) -> list[str]:

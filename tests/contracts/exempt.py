@@ -3,7 +3,10 @@
 INAPPLICABLE: dict[str, tuple[str, ...]] = {}
 """Families of models that a method refuses, by the method's name; a test proves that it refuses just these."""
 
-PLANTED: dict[str, str] = {}
+PLANTED: dict[str, str] = {
+    "attcat": "what leaves the only block at the patches is not read any more, or read in equal parts",
+    "token_transformation": "where patches are averaged, the skip connection keeps the lengths of tokens in the map",
+}
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 
 The planted model is extreme: one block, features that are constant but for one channel, saturated attention. A method

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitreous.core.errors import UnsupportedModelError
@@ -96,20 +97,28 @@ def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
     """Read logits from any tokens (m, n, d) as if they had left the last block; keeps their graph.
 
     The model runs on m copies of one image, because it may count its images at the start and expect as many at the end.
-    The blocks are given one of them, and what leaves the last is exchanged: the cost is one image's forward and m patch
-    embeddings, however many sets of tokens are read. This is also the logit lens.
+    The blocks are given one of them, and what leaves the last is exchanged. Nobody sees what they compute, so their
+    linear layers are not multiplied out: the cost is m patch embeddings and the head, however many sets of tokens are
+    read. This is also the logit lens.
     """
     last = len(body.blocks)
+    inside = False
 
     def on_tokens(position: int, stream: Tokens) -> Tensor:  # not as many as came
-        if position < last:
-            return stream[:1]
-        if tokens.requires_grad:
+        nonlocal inside
+        inside = position < last
+        if tokens.requires_grad and position >= last - 1:
             torch.set_grad_enabled(True)
-        return tokens
+        if not inside:
+            return tokens
+        # A backward hook of the user's on the last block would else warn that nothing before it has a gradient.
+        return own_leaf(stream[:1], needs_gradient=tokens.requires_grad and position == last - 1)
+
+    def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return rows.new_zeros(*rows.shape[:-1], weight.shape[0]) if inside else F.linear(rows, weight, bias)
 
     copies = own_leaf(inputs[:1], needs_gradient=False).expand(tokens.shape[0], -1, -1, -1)
-    tap = Tap(keep=False, graph=tokens.requires_grad)
+    tap = Tap(keep=False, rules={F.linear: linear}, graph=tokens.requires_grad)
     with torch.inference_mode(mode=False), torch.no_grad(), tap, watch(body.anchors, on_tokens):
         return body.forward(copies)
 

@@ -71,7 +71,7 @@ class Recording:
     calls: list[AttentionCall] = field(default_factory=list)
     entering: dict[int, Entering] = field(default_factory=dict)
     projections: dict[int, Projection] = field(default_factory=dict)
-    between: dict[int, Entering] = field(default_factory=dict)
+    between: dict[int, Tensor] = field(default_factory=dict)
     tokens: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -237,9 +237,7 @@ class Tap(TorchFunctionMode):
     def _leave_residual(self, tokens: Tensor) -> None:
         """Remember what a block normalises first behind its attention: the stream between attention and MLP."""
         if self.block is not None and self.block in self.recording.projections and tokens.dim() == 3:
-            entering = self.recording.entering.get(self.block)
-            axis = entering.batch_axis if entering is not None else 0
-            self.recording.between.setdefault(self.block, Entering(tokens, axis))
+            self.recording.between.setdefault(self.block, tokens)
 
 
 def _saving_hooks() -> object:

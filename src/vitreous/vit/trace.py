@@ -140,7 +140,8 @@ class Trace:
         """
         found = self._open().recording.between.get(self.first + block)
         if found is not None:
-            return found.batch_first(found.node)
+            stream_axis = self.vit.body.anchors[self.first + block].batch_axis
+            return found.transpose(0, 1) if stream_axis == 1 else found
         projection = self.projections[block]
         heads = (self.attention[block] @ self.values[block]).transpose(1, 2).flatten(2)
         return self.tokens[block] + F.linear(heads.to(projection.weight.dtype), projection.weight, projection.bias)

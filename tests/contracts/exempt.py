@@ -15,3 +15,10 @@ whose own definition divides by what is zero there says nothing about it, and st
 
 SILENT: dict[str, str] = {}
 """Methods whose map may be constant on some small random model, with the reason."""
+
+CANCELS: dict[str, float] = {"attcat": 1e-6}
+"""Absolute rounding allowed to methods whose map can cancel to nothing.
+
+AttCAT multiplies tokens by their gradients. Behind a LayerNorm the length of a token does not matter, so that product is
+zero for the patches entering the last block of a model with a class token; on two blocks nothing else is left.
+"""

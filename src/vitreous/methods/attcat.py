@@ -26,8 +26,10 @@ def attcat(trace: Trace, side: Literal["leaving", "entering"] = "leaving") -> Pa
 
     side  which tokens of the block x are: "leaving" it, as in the paper, or "entering" it, as in the official code
 
-    Of the last block, patch tokens that leave it count for nothing where a class token is read. Ignores
-    where the attention goes: a token that all others look at weighs much, whoever they are.
+    Where a class token is read, patches leaving the last block have no gradient, and those entering it, behind whose
+    LayerNorm length does not matter, have one at right angles to them: both count for nothing. A model of two blocks
+    has nothing else leaving its blocks, and gives rounding. Ignores where the attention goes: a token that all others
+    look at weighs much, whoever they are.
 
     Deviation: none from the formula; the paper is about text, and patches take the place of words. Raises InputError
     for another side.

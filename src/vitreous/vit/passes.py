@@ -1,6 +1,7 @@
 """One watched forward pass of an opened model: the place where Tap, hooks and grad mode come together."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -97,12 +98,12 @@ def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
     """Read logits from any tokens (m, n, d) as if they had left the last block; keeps their graph.
 
     The model runs on m copies of one image, because it may count its images at the start and expect as many at the end.
-    The blocks are given one of them, and what leaves the last is exchanged. Nobody sees what they compute, so their
-    linear layers are not multiplied out: the cost is m patch embeddings and the head, however many sets of tokens are
-    read. This is also the logit lens.
+    The blocks are given one of them, and what leaves the last is exchanged. Nobody sees what comes before, so linear
+    layers are not multiplied out, and one image is convolved for all: the cost is little more than the head. This is
+    also the logit lens.
     """
     last = len(body.blocks)
-    inside = False
+    inside = True
 
     def on_tokens(position: int, stream: Tokens) -> Tensor:  # not as many as came
         nonlocal inside
@@ -117,8 +118,13 @@ def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
     def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return rows.new_zeros(*rows.shape[:-1], weight.shape[0]) if inside else F.linear(rows, weight, bias)
 
+    def convolve(images: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not inside or images.stride(0) != 0:
+            return F.conv2d(images, *args, **kwargs)
+        return F.conv2d(images[:1], *args, **kwargs).repeat(len(images), 1, 1, 1)
+
     copies = own_leaf(inputs[:1], needs_gradient=False).expand(tokens.shape[0], -1, -1, -1)
-    tap = Tap(keep=False, rules={F.linear: linear}, graph=tokens.requires_grad)
+    tap = Tap(keep=False, rules={F.linear: linear, F.conv2d: convolve}, graph=tokens.requires_grad)
     with torch.inference_mode(mode=False), torch.no_grad(), tap, watch(body.anchors, on_tokens):
         return body.forward(copies)
 

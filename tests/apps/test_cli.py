@@ -219,9 +219,10 @@ def test_compare_writes_one_sheet_and_all_raw_maps(weights, photos, tmp_path):
     assert {path.name for path in out.iterdir()} == {"a.compare.png", "a.agcam.vitreous", "a.rollout.vitreous"}
 
 
-def test_compare_takes_every_method_by_default(weights, photos, tmp_path):
+def test_compare_takes_every_method_of_the_shared_pass_by_default(weights, photos, tmp_path):
     result = run("compare", photos / "a.png", "--model", MODEL, "--weights", weights, "-o", tmp_path / "out", "--json")
-    assert {found["method"] for found in json.loads(result.stdout)["maps"]} == set(vt.list_methods())
+    shared = {name for name, method in METHODS.items() if method.shares_pass and not method.control}
+    assert {found["method"] for found in json.loads(result.stdout)["maps"]} == shared
 
 
 def test_doctor_tells_layout_checks_and_methods(weights):

@@ -13,6 +13,8 @@ PLANTED: dict[str, str] = {
     "the darkest patch and hides the brightest, and probabilities tie the third output to the other two",
     "tis": "it keeps the patches with the largest features, and brightness is the only one that differs: no mask shows "
     "the darkest patch and hides the brightest, and probabilities tie the third output to the other two",
+    "attcat": "what leaves the only block at the patches is not read any more, or read in equal parts",
+    "token_transformation": "where patches are averaged, the skip connection keeps the lengths of tokens in the map",
 }
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 
@@ -27,3 +29,10 @@ MISLEADING: dict[tuple[str, object, int], str] = {
 
 SILENT: dict[str, str] = {}
 """Methods whose map may be constant on some small random model, with the reason."""
+
+CANCELS: dict[str, float] = {"attcat": 1e-6}
+"""Absolute rounding allowed to methods whose map can cancel to nothing.
+
+AttCAT multiplies tokens by their gradients. Behind a LayerNorm the length of a token does not matter, so that product is
+zero for the patches entering the last block of a model with a class token; on two blocks nothing else is left.
+"""

@@ -12,7 +12,7 @@ from oracles import slow_features
 from oracles.compare import assert_same, case_name, trace_map
 from vitreous.methods import _features
 from vitreous.methods._method import METHODS
-from vitreous.vit.passes import read_out, run_from
+from vitreous.vit.entering import read_out, run_from
 
 CASES = [
     ("score_cam", {}),

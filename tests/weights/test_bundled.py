@@ -124,6 +124,6 @@ def test_wrong_names_and_sizes():
 
 def test_every_method_explains_a_scene(vit):
     sample = vt.worlds.scenes()[0]
-    maps = vt.compare(vit, sample.image, target=sample.label)
+    maps = vt.compare(vit, sample.image, vt.list_methods(), target=sample.label)
     assert set(maps) == set(vt.list_methods())
     assert maps["agcam"].relevance.shape == (12, 12)

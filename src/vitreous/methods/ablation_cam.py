@@ -8,7 +8,7 @@ from vitreous.core.shapes import PatchMap, Tokens
 from vitreous.methods._features import feature_maps
 from vitreous.methods._method import captured, method
 from vitreous.vit.edits import rows_per_pass
-from vitreous.vit.passes import run_from
+from vitreous.vit.entering import run_from
 from vitreous.vit.trace import Trace
 
 

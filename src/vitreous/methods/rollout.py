@@ -7,6 +7,7 @@ import torch
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import Attention, PatchMap
 from vitreous.methods._attention import Outliers, attention_between, map_of
+from vitreous.methods._discard import drop_smallest
 from vitreous.methods._method import method
 from vitreous.methods._reading import follow_down
 from vitreous.vit.trace import Trace
@@ -63,7 +64,7 @@ def rollout(
     blocks, matrices = attention_between(trace, first, last, head)
     mixing = []
     for attention in matrices:
-        fused = _drop_smallest(trace, _fuse(attention, fusion), discard)
+        fused = drop_smallest(trace, _fuse(attention, fusion), discard)
         total = (1 - residual) * fused.sum(-1, keepdim=True) + residual
         if residual == 0 and not bool((total > 0).all()):
             raise InputError(
@@ -87,22 +88,3 @@ def _fuse(attention: Attention, fusion: str) -> torch.Tensor:
     if fusion not in fused:
         raise InputError(f"rollout got fusion={fusion!r}.", "Use 'mean', 'max' or 'min'.")
     return fused[fusion]()
-
-
-def _drop_smallest(trace: Trace, fused: torch.Tensor, discard: float) -> torch.Tensor:
-    """Set the smallest entries between patches to zero: the lowest `discard` of each image's matrix.
-
-    The share is of all n * n entries, as in that implementation, but only those between patches are
-    candidates. Of equal entries the first in row-major order goes first, on every device.
-    """
-    if discard == 0:
-        return fused
-    images, tokens, _ = fused.shape
-    patches = trace.patches(torch.arange(tokens, device=fused.device))
-    droppable = torch.zeros(tokens, tokens, dtype=torch.bool, device=fused.device)
-    droppable[patches[:, None], patches[None, :]] = True
-    drop = int(discard * tokens * tokens)
-    order = torch.where(droppable, fused, torch.inf).reshape(images, -1).argsort(dim=1, stable=True)[:, :drop]
-    keep = torch.ones(images, tokens * tokens, dtype=torch.bool, device=fused.device)
-    keep = keep.scatter(1, order, value=False).reshape(fused.shape) | ~droppable
-    return fused * keep

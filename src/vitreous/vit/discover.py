@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from vitreous.core.errors import UnsupportedModelError
 from vitreous.vit.body import Body
-from vitreous.vit.passes import first_tokens, own_leaf, read_out
+from vitreous.vit.entering import read_out
+from vitreous.vit.passes import first_tokens, own_leaf
 from vitreous.vit.readout import Readout
 from vitreous.vit.reasons import (
     STILL_APPLIES,

@@ -1,11 +1,8 @@
 """One watched forward pass of an opened model: the place where Tap, hooks and grad mode come together."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitreous.core.errors import UnsupportedModelError
@@ -93,73 +90,6 @@ def run_pass(
     if keep:
         _require_attention(tap.recording, capture.first, last)
     return result
-
-
-def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
-    """Read logits from any tokens (m, n, d) as if they had left the last block; keeps their graph. See `run_from`.
-
-    This is also the logit lens.
-    """
-    return run_from(body, inputs, tokens, len(body.blocks))
-
-
-def run_from(
-    body: Body, inputs: Tensor, tokens: Tokens, block: int, edit: Callable[[Tokens], Tokens] | None = None
-) -> Logits:
-    """Run the model on any tokens (m, n, d) as if they entered block `block`, and keep their graph.
-
-    The model runs on m copies of one image, because it may count its images at the start and expect as many at the end.
-    Earlier blocks are given one of them, and what enters `block` is exchanged: the cost is one image's forward up to
-    there, and m patch embeddings, however many sets of tokens are given.
-
-    edit  changes what the attention of `block` projects, (m, n, d), which is behind the first norm in pre-norm models
-    """
-    entering = _Entering(edit)
-
-    def on_tokens(position: int, stream: Tokens) -> Tensor | None:  # not as many as came
-        entering.here = position == block and edit is not None
-        if position < block:
-            return stream[:1]
-        if position > block:
-            return None
-        if tokens.requires_grad:
-            torch.set_grad_enabled(True)
-        return tokens
-
-    copies = own_leaf(inputs[:1], needs_gradient=False).expand(tokens.shape[0], -1, -1, -1)
-    tap = Tap(keep=False, graph=tokens.requires_grad, rules=entering.rules if edit is not None else None)
-    with torch.inference_mode(mode=False), torch.no_grad(), tap, watch(body.anchors, on_tokens):
-        return body.forward(copies)
-
-
-class _Entering:
-    """Edits the first tensor that a block projects, wherever in the block it is projected: once for query, key, value.
-
-    It is the same tensor that a trace records as the block's attention input.
-    """
-
-    def __init__(self, edit: Callable[[Tokens], Tokens] | None) -> None:
-        self.here = False
-        self.rules: Rules = {F.linear: self._linear, F.multi_head_attention_forward: self._attend}
-        self._edit = edit
-        self._seen: Tensor | None = None
-        self._edited: Tensor | None = None
-
-    def _linear(self, node: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return F.linear(self._changed(node, batch_axis=0), *args, **kwargs)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-        axis = 1 if query.dim() == 3 else 0
-        query, key, value = (self._changed(part, batch_axis=axis) for part in (query, key, value))
-        return F.multi_head_attention_forward(query, key, value, *args, **kwargs)
-
-    def _changed(self, node: Tensor, batch_axis: int) -> Tensor:
-        if not self.here or self._edit is None or node.dim() != 3:
-            return node
-        if self._seen is None:
-            self._seen = node
-            self._edited = self._edit(node.transpose(0, batch_axis)).transpose(0, batch_axis)
-        return self._edited if node is self._seen and self._edited is not None else node
 
 
 def first_tokens(body: Body, inputs: Tensor) -> Tokens:

@@ -22,6 +22,8 @@ class _RowLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         (weight,) = ctx.saved_tensors
+        if gradient.stride(1) == 0:  # the same for all tokens, as that of a sum over them: one row stands for all
+            return (gradient[:, :1] @ weight).expand(-1, gradient.shape[1], -1), None, None
         start, stop = _reached(gradient)
         if stop - start == gradient.shape[1]:
             return gradient @ weight, None, None

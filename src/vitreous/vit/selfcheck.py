@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vitreous.core.errors import UnsupportedModelError
 from vitreous.vit.body import Body
-from vitreous.vit.passes import Capture, Pass, read_out, run_pass
+from vitreous.vit.entering import read_out
+from vitreous.vit.passes import Capture, Pass, run_pass
 
 CHECKS = (
     "one attention call per block",

@@ -25,6 +25,9 @@ Edit: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 Rules: TypeAlias = Mapping[Callable[..., Any], Callable[..., Any]]
 
 
+_NORMS = frozenset({F.layer_norm, F.rms_norm})
+
+
 @dataclass(frozen=True)
 class AttentionCall:
     """One attention call: where it happened and its nodes.
@@ -68,6 +71,7 @@ class Recording:
     calls: list[AttentionCall] = field(default_factory=list)
     entering: dict[int, Entering] = field(default_factory=dict)
     projections: dict[int, Projection] = field(default_factory=dict)
+    between: dict[int, Tensor] = field(default_factory=dict)
     tokens: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -205,6 +209,8 @@ class Tap(TorchFunctionMode):
             self._leave_attention(*args[1:])
             if torch.is_grad_enabled() and args[0].requires_grad and F.linear not in self.rules:
                 return row_linear(*args, **kwargs)
+        if func in _NORMS and args:
+            self._leave_residual(args[0])
         attention = self._handwritten.contraction(func, args, kwargs, self.images)
         if attention is not None:
             through = self._through(
@@ -232,6 +238,11 @@ class Tap(TorchFunctionMode):
         values = calls[-1].values
         if weight.dim() == 2 and weight.shape[1] == values.shape[1] * values.shape[3]:
             self.recording.projections.setdefault(self.block, Projection(weight, bias))
+
+    def _leave_residual(self, tokens: Tensor) -> None:
+        """Remember what a block normalises first behind its attention: the stream between attention and MLP."""
+        if self.block is not None and self.block in self.recording.projections and tokens.dim() == 3:
+            self.recording.between.setdefault(self.block, tokens)
 
 
 class Ruling(TorchFunctionMode):

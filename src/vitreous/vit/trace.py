@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitreous.core.errors import InputError, MethodNotApplicableError
@@ -131,6 +132,19 @@ class Trace:
                 "Use a method that reads attention or pixels, for instance 'generic_attention'.",
             )
         return tuple(found[block] for block in sorted(found))
+
+    def between(self, block: int) -> Tokens:
+        """Tokens behind the attention of one captured block and before its MLP, "b n d".
+
+        They are what the block normalises next; where it normalises nothing, what the attention adds to what came in.
+        """
+        found = self._open().recording.between.get(self.first + block)
+        if found is not None:
+            stream_axis = self.vit.body.anchors[self.first + block].batch_axis
+            return found.transpose(0, 1) if stream_axis == 1 else found
+        projection = self.projections[block]
+        heads = (self.attention[block] @ self.values[block]).transpose(1, 2).flatten(2)
+        return self.tokens[block] + F.linear(heads.to(projection.weight.dtype), projection.weight, projection.bias)
 
     @property
     def attention_inputs(self) -> tuple[Tokens, ...]:

@@ -1,0 +1,64 @@
+"""What methods share that follow attention down and weigh it by a gradient averaged on the way to the image.
+
+Beyond Intuition and Transition Attention Maps differ in how they follow, and ask for the same gradient: the trace
+keeps it, so that all of them together pay for one path.
+"""
+
+import torch
+from torch import Tensor
+
+from vitreous.core.errors import InputError
+from vitreous.core.shapes import PatchMap
+from vitreous.methods._method import block_index
+from vitreous.methods._reading import weigh_rows
+from vitreous.vit.passes import Capture
+from vitreous.vit.trace import Trace
+
+
+def path_weights(trace: Trace, points: int) -> Tensor:
+    """Average the gradient of the last block's attention over the path; positive part, then mean over heads.
+
+    The path is the straight line from zero, the normalised image of the mean colour, to the image; `points` lie on
+    it evenly, both ends among them. Gives "b rows n" for the rows that the prediction reads. Costs one forward and
+    the backward of one block for each point, once for each trace. Raises InputError for less than two points.
+    """
+    if points < 2:
+        raise InputError(f"points={points} make no path.", "Expected 2 or more; 20 are published.")
+    return trace.once(("path weights", points), lambda: _path_weights(trace, points))
+
+
+def _path_weights(trace: Trace, points: int) -> Tensor:
+    capture = Capture(first=len(trace.vit.blocks) - 1, pixels=False, inputs=False, tokens=False)
+    total = torch.zeros((), device=trace.logits.device)
+    for point in range(points):
+        inputs = trace.inputs.detach() * (point / (points - 1))
+        with trace.again(inputs=inputs, capture=capture) as scaled:
+            total = total + scaled.attention_grad[-1][:, :, trace.readout.rows]
+    return (total / points).clamp(min=0).mean(1)
+
+
+def first_block(trace: Trace, start: int) -> int:
+    """Turn `start` into the index of the first block that is followed, and remark where the model is too shallow.
+
+    The published values are made for twelve blocks, and have to mean something in a model of four: the last block
+    alone. Raises InputError for a negative number beyond the first block.
+    """
+    blocks = len(trace.vit.blocks)
+    if start >= blocks:
+        for image in range(len(trace.images)):
+            trace.note(image, f"start={start} lies behind the last of {blocks} blocks, which alone was followed")
+    return block_index(min(start, blocks - 1), blocks)
+
+
+def follow_rows(trace: Trace, rows: Tensor, mixing: list[Tensor], points: int) -> PatchMap:
+    """Follow "b rows n" down, rows <- rows @ mixing + rows for each block, and weigh them by the path's gradient."""
+    for matrix in reversed(mixing):
+        rows = torch.baddbmm(rows, rows, matrix)
+    return trace.to_grid(weigh_rows(trace, rows * path_weights(trace, points)))
+
+
+def follow_from_identity(trace: Trace, mixing: list[Tensor], points: int) -> PatchMap:
+    """The same, starting from the identity's rows: each token that the prediction reads, and nothing else."""
+    images, tokens, _ = mixing[-1].shape
+    identity = torch.eye(tokens, dtype=mixing[-1].dtype, device=mixing[-1].device)
+    return follow_rows(trace, identity[trace.readout.rows].repeat(images, 1, 1), mixing, points)

@@ -1,0 +1,53 @@
+"""Token transformation: attention weighed by how each block changes the length and direction of tokens.
+
+TokenTM, Wu et al., CVPR 2024.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitreous.core.shapes import PatchMap, PerToken, Tokens
+from vitreous.methods._method import method
+from vitreous.vit.trace import Trace
+
+
+@method(
+    family="attention and gradient",
+    paper="arXiv:2403.14552",
+    class_specific=True,
+    signed=False,
+    unit="token length",
+    cost="1F1B",
+)
+def token_transformation(trace: Trace) -> PatchMap:
+    """Start from the lengths of the first tokens, and apply each block's attention and MLP as updates of them.
+
+    C_0 = diag(|e_i|). Attention: U = I + (E_h[A] W) * E_h[(dA)+]. MLP: U = I + W. In both
+    W = diag(|f_i| / |e_i| * softmax_i cos(e_i, f_i)), e a token before and f the same token after the
+    transformation; the softmax runs over all tokens of the image. The row of U_L … U_1 C_0 that is read is the map.
+
+    What is transformed: in an attention the tokens e entering the block become f = e W_v W_o, which attention then
+    mixes; in an MLP the tokens e before it become f, what it adds to the stream.
+
+    There is no official code, and no map to compare with: this follows the formulas of the paper, which leave open
+    what counts as transformed. Another reimplementation takes the whole stream behind each part for f. Where a class
+    token is read, what the skip connections carry stays in that token; otherwise it puts |e_i| under the map, the
+    same for every target. Assumes that the block normalises the stream between attention and MLP, as pre-norm
+    blocks do. Raises MethodNotApplicableError where the output projection of an attention cannot be seen.
+    """
+    row = trace.reading.to(trace.attention[0].dtype).unsqueeze(1)
+    for block in reversed(range(len(trace.attention))):
+        between = trace.between(block)
+        row = row + row * _weights(between, trace.tokens[block + 1] - between).unsqueeze(1)
+        heads = trace.values[block].transpose(1, 2).flatten(2)
+        weights = _weights(trace.tokens[block], heads @ trace.projections[block].weight.T)
+        mixing = trace.attention[block].mean(1) * trace.attention_grad[block].clamp(min=0).mean(1)
+        row = torch.baddbmm(row, row, mixing * weights.unsqueeze(1))
+    return trace.to_grid(row.squeeze(1) * torch.linalg.vector_norm(trace.tokens[0], dim=-1))
+
+
+def _weights(before: Tokens, after: Tensor) -> PerToken:
+    """Give the diagonal of W: growth in length times normalised correlation of directions."""
+    growth: Tensor = torch.linalg.vector_norm(after, dim=-1) / torch.linalg.vector_norm(before, dim=-1)
+    return growth * F.cosine_similarity(before, after, dim=-1).softmax(-1)

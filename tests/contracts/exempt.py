@@ -1,9 +1,29 @@
 """Where the contract of methods does not hold, each with the reason. Nothing is left out of it anywhere else."""
 
-INAPPLICABLE: dict[str, tuple[str, ...]] = {}
+INAPPLICABLE: dict[str, tuple[str, ...]] = {
+    # Their heads read a class token, that and the mean, or a pooling attention; CAM is about the mean alone.
+    "cam": (
+        "timm",
+        "timm distilled",
+        "timm registers",
+        "timm map",
+        "timm registers, map",
+        "eva rope registers",
+        "transformers eager",
+        "transformers sdpa",
+        "dinov2 registers",
+        "torchvision",
+        "handwritten",
+    ),
+}
 """Families of models that a method refuses, by the method's name; a test proves that it refuses just these."""
 
-PLANTED: dict[str, str] = {}
+PLANTED: dict[str, str] = {
+    "cam": "It splits what leaves the last block, where the planted attention has written what it read into all patch "
+    "tokens alike: the map is constant. And with prefix tokens the planted model has no mean to split.",
+    "gradcam_plus_plus": "It weighs by positive gradients alone. The score of the darkest patch falls with brightness, "
+    "and rises only with the flag 'I am a patch', which is the same everywhere: the map is constant.",
+}
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 
 The planted model is extreme: one block, features that are constant but for one channel, saturated attention. A method

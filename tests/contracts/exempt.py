@@ -32,3 +32,11 @@ whose own definition divides by what is zero there says nothing about it, and st
 
 SILENT: dict[str, str] = {}
 """Methods whose map may be constant on some small random model, with the reason."""
+
+ROUGH: dict[str, float] = {
+    # Both divide by sums of features with signs, which come near zero, and so enlarge the rounding of their inputs.
+    # The figures are by how much the float32 maps of pytorch-grad-cam differ from its float64 maps on a real model.
+    "gradcam_plus_plus": 8.5e-4,
+    "xgradcam": 2.6e-4,
+}
+"""Rounding, relative to a map's peak, of methods whose own definition makes it larger than that of others."""

@@ -73,11 +73,11 @@ def test_cam_sums_to_the_score_minus_the_bias_of_the_head():
     images, oracle = random_images(vit, 3), slow.SlowViT.of(model)
     with vit.trace(images, TARGETS) as trace:
         sums, scores = METHODS["cam"].function(trace).sum((1, 2)), trace.score.detach()
-    biases = [
-        slow.cam_bias(oracle, pixels, score) for pixels, score in zip(vit.prepare(images), SCORES, strict=True)
-    ]
+    biases = [slow.cam_bias(oracle, pixels, score) for pixels, score in zip(vit.prepare(images), SCORES, strict=True)]
     assert (sums - scores).abs().min() > 1e-2  # there is a bias to be left out
-    assert sums.tolist() == pytest.approx([score - bias for score, bias in zip(scores.tolist(), biases, strict=True)], rel=1e-10)
+    assert sums.tolist() == pytest.approx(
+        [score - bias for score, bias in zip(scores.tolist(), biases, strict=True)], rel=1e-10
+    )
 
 
 class NormThenMean(HandwrittenViT):
@@ -253,7 +253,9 @@ def test_smoothgrad_evens_out_what_a_gradient_has_of_chance():
     assert distances[1] < 0.6 * distances[0]
 
 
-@pytest.mark.parametrize(("name", "passes"), [("smoothgrad", (4, 3)), ("integrated_gradients", (5, 3)), ("cam", (2, 0))])
+@pytest.mark.parametrize(
+    ("name", "passes"), [("smoothgrad", (4, 3)), ("integrated_gradients", (5, 3)), ("cam", (2, 0))]
+)
 def test_passes_are_counted_and_images_keep_to_their_own_generators(name, passes):
     vit = _float64(class_token=False, global_pool="avg")
     given = {"smoothgrad": {"copies": 3}, "integrated_gradients": {"nodes": 3}}.get(name, {})

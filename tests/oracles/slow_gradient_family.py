@@ -47,8 +47,10 @@ def hirescam(vit, pixels, score, block=-1, relu=False, plus=False):
 def layercam(vit, pixels, score, block=-1, relu=True, positive="gradient", plus=False):
     def one(features, slopes):
         if positive == "gradient":
-            return [sum(f * max(g, 0) for f, g in zip(*pair, strict=True)) for pair in zip(features, slopes)]
-        return [sum(max(f * g, 0) for f, g in zip(*pair, strict=True)) for pair in zip(features, slopes)]
+            return [
+                sum(f * max(g, 0) for f, g in zip(*pair, strict=True)) for pair in zip(features, slopes, strict=True)
+            ]
+        return [sum(max(f * g, 0) for f, g in zip(*pair, strict=True)) for pair in zip(features, slopes, strict=True)]
 
     return _over_blocks(vit, pixels, score, block, relu, plus, one)
 

@@ -12,6 +12,7 @@ from vitreous.core.shapes import PatchMap, Tokens
 from vitreous.methods._method import method
 from vitreous.vit.ambient import own_graph
 from vitreous.vit.passes import Capture
+from vitreous.vit.tap import Rules
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit
 
@@ -30,7 +31,7 @@ def _why_not(vit: Vit) -> str:
         return f"its head reads the {vit.readout.describe()}, and CAM needs the mean of the patch tokens alone"
     if vit not in _ANSWERS:
         blank = torch.zeros(1, 3, *vit.preprocessing.size)
-        with vit.trace(blank, 0, rules=FROZEN, capture=_behind_the_blocks(vit)) as trace:
+        with vit.trace(blank, 0, rules=FROZEN, capture=_last_block(vit)) as trace:
             linear = not _slope(trace).requires_grad
         _ANSWERS[vit] = "" if linear else "its head is not linear on the mean of the patch tokens"
     return _ANSWERS[vit]
@@ -66,7 +67,7 @@ def cam(trace: Trace) -> PatchMap:
     reason = _why_not(trace.vit)
     if reason:
         raise MethodNotApplicableError(f"CAM does not apply to {trace.vit.name}: {reason}.", "Use 'gradcam'.")
-    with trace.again(rules=FROZEN, capture=_behind_the_blocks(trace.vit)) as behind:
+    with trace.again(rules=FROZEN, capture=_last_block(trace.vit)) as behind:
         tokens = behind.tokens[-1].detach()
         return trace.to_grid((_slope(behind).detach() * tokens).sum(-1))
 
@@ -82,9 +83,13 @@ def _slope(trace: Trace) -> Tokens:
     return found
 
 
-def _behind_the_blocks(vit: Vit) -> Capture:
-    """A graph that begins behind the last block: the blocks run fused, and nothing of them is kept."""
-    return Capture(first=len(vit.blocks), pixels=False, inputs=False, tokens=True)
+def _last_block(vit: Vit) -> Capture:
+    """A graph that begins at the last block, the others being fused and unwatched.
+
+    It could begin behind it; but where the model's owner hung a backward hook on that block, PyTorch would then
+    warn that no input of the block requires a gradient.
+    """
+    return Capture(first=len(vit.blocks) - 1, pixels=False, inputs=False, tokens=True)
 
 
 def _layer_norm(
@@ -110,4 +115,4 @@ def _rms_norm(tokens: Tensor, shape: Sequence[int], weight: Tensor | None = None
     return normed if weight is None else normed * weight
 
 
-FROZEN = {F.layer_norm: _layer_norm, F.rms_norm: _rms_norm}
+FROZEN: Rules = {F.layer_norm: _layer_norm, F.rms_norm: _rms_norm}

@@ -9,4 +9,11 @@ CHEAP: dict[str, dict[str, int | float]] = {
     "beyond_intuition_heads": {"points": 3},
     "beyond_intuition_tokens": {"points": 3},
     "transition_attention": {"points": 3},
+    "integrated_gradients": {"nodes": 3},
+    "smoothgrad": {"copies": 2},
 }
+
+ENOUGH: dict[str, dict[str, int]] = {
+    "integrated_gradients": {"nodes": 50},  # attention of the planted model turns over within a fortieth of the path
+}
+"""What it takes instead to find the exact truth of the planted model."""

@@ -2,7 +2,22 @@
 
 from oracles.planted import DARKEST
 
-INAPPLICABLE: dict[str, tuple[str, ...]] = {}
+INAPPLICABLE: dict[str, tuple[str, ...]] = {
+    # Their heads read a class token, that and the mean, or a pooling attention; CAM is about the mean alone.
+    "cam": (
+        "timm",
+        "timm distilled",
+        "timm registers",
+        "timm map",
+        "timm registers, map",
+        "eva rope registers",
+        "transformers eager",
+        "transformers sdpa",
+        "dinov2 registers",
+        "torchvision",
+        "handwritten",
+    ),
+}
 """Families of models that a method refuses, by the method's name; a test proves that it refuses just these."""
 
 PLANTED: dict[str, str] = {
@@ -15,6 +30,10 @@ PLANTED: dict[str, str] = {
     "the darkest patch and hides the brightest, and probabilities tie the third output to the other two",
     "attcat": "what leaves the only block at the patches is not read any more, or read in equal parts",
     "token_transformation": "where patches are averaged, the skip connection keeps the lengths of tokens in the map",
+    "cam": "It splits what leaves the last block, where the planted attention has written what it read into all patch "
+    "tokens alike: the map is constant. And with prefix tokens the planted model has no mean to split.",
+    "gradcam_plus_plus": "It weighs by positive gradients alone. The score of the darkest patch falls with brightness, "
+    "and rises only with the flag 'I am a patch', which is the same everywhere: the map is constant.",
 }
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 
@@ -36,3 +55,10 @@ CANCELS: dict[str, float] = {"attcat": 1e-6}
 AttCAT multiplies tokens by their gradients. Behind a LayerNorm the length of a token does not matter, so that product is
 zero for the patches entering the last block of a model with a class token; on two blocks nothing else is left.
 """
+ROUGH: dict[str, float] = {
+    # Both divide by sums of features with signs, which come near zero, and so enlarge the rounding of their inputs.
+    # The figures are by how much the float32 maps of pytorch-grad-cam differ from its float64 maps on a real model.
+    "gradcam_plus_plus": 8.5e-4,
+    "xgradcam": 2.6e-4,
+}
+"""Rounding, relative to a map's peak, of methods whose own definition makes it larger than that of others."""

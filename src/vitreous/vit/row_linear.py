@@ -22,7 +22,7 @@ class _RowLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         (weight,) = ctx.saved_tensors
-        start, stop = _reached(gradient)
+        start, stop = reached(gradient)
         if stop - start == gradient.shape[1]:
             return gradient @ weight, None, None
         result = gradient.new_zeros(*gradient.shape[:-1], weight.shape[1])
@@ -30,7 +30,7 @@ class _RowLinear(torch.autograd.Function):
         return result, None, None
 
 
-def _reached(gradient: Tensor) -> tuple[int, int]:
+def reached(gradient: Tensor) -> tuple[int, int]:
     """Give the span (start, stop) of tokens outside of which the gradient (b, n, d) is exactly zero."""
     tokens = gradient.shape[1]
     if gradient[:, 0].any() and gradient[:, -1].any():  # the ordinary case, told apart without reading the rest

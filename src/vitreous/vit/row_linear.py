@@ -21,7 +21,7 @@ class _RowLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
-        (weight,) = ctx.saved_tensors
+        weight = ctx.saved_tensors[0].to(gradient.dtype)  # a pass in float64 hands over the weights as they are
         start, stop = reached(gradient)
         if stop - start == gradient.shape[1]:
             return gradient @ weight, None, None

@@ -80,9 +80,9 @@ def spelled(rules: Mapping[Function, Function]) -> dict[Function, Function]:
     """Expand {function: rule} to all spellings of each function.
 
     Rules are called with the arguments of the call, operands by position and one written on the other side brought into
-    place. What else a spelling can be given is not unified: `torch.layer_norm` has one argument more than `F.layer_norm`.
-    A spelling that writes into its first operand still does so: the rule gets a copy, and its result is copied back,
-    which passes gradients on as they are.
+    place. What else a spelling can be given is not unified: `torch.layer_norm` takes an argument more than
+    `F.layer_norm`. A spelling that writes into its first operand still does so: the rule gets a copy, and its result is
+    copied back, which passes gradients on as they are.
     """
     found: dict[Function, Function] = {}
     for function, given in rules.items():

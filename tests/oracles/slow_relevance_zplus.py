@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, read_row
 from torch import Tensor
+
+from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, read_row
 
 OFFSET = 1e-9
 
@@ -140,7 +141,9 @@ class Propagation:
         for number in reversed(range(len(self.blocks))):
             relevance = self._through_block(self.blocks[number], f"blocks.{number}", relevance)
         on_tokens, _ = through_sum(self.embedded, self.positions, relevance)
-        return [list(block.heads.relevance) for block in self.blocks], self._to_pixels(on_tokens[list(self.vit.patches)])
+        return [list(block.heads.relevance) for block in self.blocks], self._to_pixels(
+            on_tokens[list(self.vit.patches)]
+        )
 
     def _through_block(self, block: Block, at: str, relevance: Tensor) -> Tensor:
         beside, relevance = through_sum(block.between, block.mlp_out, relevance)

@@ -14,12 +14,13 @@ position      a constant that is added to tokens takes its share, as in the orig
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitreous.core.errors import MethodNotApplicableError
 from vitreous.vit.row_linear import reached
 from vitreous.vit.rules.carry import OFFSET, bare, carries, divide, share
 from vitreous.vit.rules.closed import NONLINEARITIES, NORMS, STATISTICS, ClosedRules
@@ -114,31 +115,39 @@ def _quotient(first: Any, second: Any, **kwargs: Any) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(tokens, weight)
-        return F.linear(tokens, weight, bias)
+        result = F.linear(tokens, weight, bias)
+        ctx.save_for_backward(tokens, weight, bias, result)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *relevances: Any) -> tuple[Tensor, None, None]:
         (relevance,) = relevances
-        tokens, weight = ctx.saved_tensors
+        tokens, weight, bias, result = ctx.saved_tensors
+        products = result if bias is None else result - bias
         weight = weight.to(tokens.dtype)
         if tokens.dim() != 3:
-            return _zplus(tokens, weight, relevance), None, None
+            return _zplus(tokens, weight, products, relevance), None, None
         start, stop = reached(relevance)
         if stop - start == tokens.shape[1]:
-            return _zplus(tokens, weight, relevance), None, None
-        result = torch.zeros_like(tokens)
-        result[:, start:stop] = _zplus(tokens[:, start:stop], weight, relevance[:, start:stop])
-        return result, None, None
+            return _zplus(tokens, weight, products, relevance), None, None
+        found = torch.zeros_like(tokens)
+        rows = slice(start, stop)
+        found[:, rows] = _zplus(tokens[:, rows], weight, products[:, rows], relevance[:, rows])
+        return found, None, None
 
 
-def _zplus(tokens: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
-    """Distribute relevance (…, out) over the inputs (…, in) of a linear layer, by their positive products."""
-    raising, lowering = weight.clamp(min=0), weight.clamp(max=0)
-    positive, negative = tokens.clamp(min=0), tokens.clamp(max=0)
-    total = F.linear(positive, raising).add_(F.linear(negative, lowering))
-    ratio = divide(relevance, total)
-    return positive.mul_(ratio @ raising).addcmul_(negative, ratio @ lowering)
+def _zplus(tokens: Tensor, weight: Tensor, products: Tensor, relevance: Tensor) -> Tensor:
+    """Distribute relevance (…, out) over the inputs (…, in) of a linear layer, by their positive products.
+
+    products  what the layer gives without its bias. The sum of positive products is half of this plus the sum of
+              absolute products: one multiplication of matrices in place of two. What is within rounding of that is zero
+    """
+    absolute = F.linear(tokens.abs(), weight.abs())
+    total = torch.add(products, absolute).mul_(0.5)
+    nothing = total <= absolute.mul_(16 * torch.finfo(total.dtype).eps)
+    ratio = (relevance / total.add_(OFFSET)).masked_fill_(nothing, 0.0)
+    found = tokens.clamp(min=0).mul_(ratio @ weight.clamp(min=0))
+    return found.addcmul_(tokens.clamp(max=0), ratio @ weight.clamp(max=0))
 
 
 def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -170,49 +179,47 @@ def _by_parts(result: Tensor, rule: Callable[..., tuple[Tensor | None, ...]], *o
     return found
 
 
-Convolve: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+def _convolution(
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    result = F.conv2d(bare(image), bare(weight), bare(bias), stride, padding, dilation, groups)
+    if not carries(image):
+        return result
+    if groups != 1 or isinstance(padding, str):
+        raise MethodNotApplicableError(
+            "The model has a convolution in groups, or padded by name, for which there is no rule of relevance.",
+            "Use a method that goes by gradients, for instance 'generic_attention'.",
+        )
+    window = {"kernel_size": weight.shape[2:], "dilation": dilation, "padding": padding, "stride": stride}
+
+    def distribute(relevance: Tensor, values: Tensor) -> tuple[Tensor]:
+        kernel = bare(weight).flatten(1).to(values.dtype)  # windows become rows, and the convolution a linear layer
+        rows, arriving = F.unfold(values, **window).mT, relevance.flatten(2).mT
+        if values.shape[1] == 3:
+            low, high = (
+                F.unfold(bound(values, (1, 2, 3), True).expand_as(values), **window).mT
+                for bound in (torch.amin, torch.amax)
+            )
+            found = _between_bounds(rows, low, high, kernel, arriving)
+        else:
+            found = _zplus(rows, kernel, F.linear(rows, kernel), arriving)
+        return (F.fold(found.mT, values.shape[2:], **window),)
+
+    return _by_parts(result, distribute, image)
 
 
-def _convolution(image: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
-    kernel = bare(weight)
-
-    def convolve(values: Tensor, by: Tensor) -> Tensor:
-        return F.conv2d(values, by.to(values.dtype), None, *args, **kwargs)
-
-    rule = _between_bounds if image.shape[1] == 3 else _positive_products
-    return _by_parts(
-        F.conv2d(bare(image), kernel, bare(bias), *args, **kwargs),
-        lambda relevance, values: (rule(relevance, values, kernel, convolve),),
-        image,
-    )
-
-
-def _between_bounds(relevance: Tensor, image: Tensor, kernel: Tensor, convolve: Convolve) -> Tensor:
-    """z^B, for an input that lies between two bounds: x w - lowest w+ - highest w-."""
-    values = (image, image.amin((1, 2, 3), True).expand_as(image), image.amax((1, 2, 3), True).expand_as(image))
-    kernels = (kernel, kernel.clamp(min=0), kernel.clamp(max=0))
-    parts = [_transposed(value, by, convolve) for value, by in zip(values, kernels, strict=True)]
-    ratio = relevance / (parts[0][0] - parts[1][0] - parts[2][0] + OFFSET)
-    (value, low, high) = (value * back(ratio) for value, (_, back) in zip(values, parts, strict=True))
-    return value - low - high
-
-
-def _positive_products(relevance: Tensor, image: Tensor, kernel: Tensor, convolve: Convolve) -> Tensor:
-    values = (image.clamp(min=0), image.clamp(max=0))
-    parts = [
-        _transposed(values[0], kernel.clamp(min=0), convolve),
-        _transposed(values[1], kernel.clamp(max=0), convolve),
-    ]
-    ratio = divide(relevance, parts[0][0] + parts[1][0])
-    return values[0] * parts[0][1](ratio) + values[1] * parts[1][1](ratio)
-
-
-def _transposed(values: Tensor, kernel: Tensor, convolve: Convolve) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Give a convolution's result, and the function that applies its transpose."""
-    with torch.enable_grad():
-        leaf = values.detach().requires_grad_()
-        result = convolve(leaf, kernel)
-    return result.detach(), lambda ratio: torch.autograd.grad(result, leaf, ratio)[0]
+def _between_bounds(rows: Tensor, low: Tensor, high: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
+    """z^B, for an input that lies between two bounds: by the products x w - low w+ - high w-."""
+    raising, lowering = weight.clamp(min=0), weight.clamp(max=0)
+    total = F.linear(rows, weight) - F.linear(low, raising) - F.linear(high, lowering)
+    ratio = relevance / (total + OFFSET)
+    return rows * (ratio @ weight) - low * (ratio @ raising) - high * (ratio @ lowering)
 
 
 def _pooled(function: Function) -> Function:

@@ -21,10 +21,10 @@ class _RowLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
-        (weight,) = ctx.saved_tensors
+        weight = ctx.saved_tensors[0].to(gradient.dtype)  # a pass in float64 hands over the weights as they are
         if gradient.stride(1) == 0:  # the same for all tokens, as that of a sum over them: one row stands for all
             return (gradient[:, :1] @ weight).expand(-1, gradient.shape[1], -1), None, None
-        start, stop = _reached(gradient)
+        start, stop = reached(gradient)
         if stop - start == gradient.shape[1]:
             return gradient @ weight, None, None
         result = gradient.new_zeros(*gradient.shape[:-1], weight.shape[1])
@@ -32,7 +32,7 @@ class _RowLinear(torch.autograd.Function):
         return result, None, None
 
 
-def _reached(gradient: Tensor) -> tuple[int, int]:
+def reached(gradient: Tensor) -> tuple[int, int]:
     """Give the span (start, stop) of tokens outside of which the gradient (b, n, d) is exactly zero."""
     tokens = gradient.shape[1]
     if gradient[:, 0].any() and gradient[:, -1].any():  # the ordinary case, told apart without reading the rest

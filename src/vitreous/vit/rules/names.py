@@ -29,31 +29,27 @@ _SPELLED: dict[Function, tuple[Function, ...]] = {
                       "Tensor.__truediv__ Tensor.__div__"),
     torch.matmul: _named("torch.matmul torch.bmm torch.mm linalg.matmul Tensor.matmul Tensor.bmm Tensor.mm "
                          "Tensor.__matmul__"),
-    torch.einsum: _named("torch.einsum"),
     torch.softmax: _named("torch.softmax F.softmax special.softmax Tensor.softmax"),
     torch.mean: _named("torch.mean Tensor.mean"),
     torch.sum: _named("torch.sum Tensor.sum"),
-    torch.pow: _named("torch.pow Tensor.pow Tensor.__pow__ torch.square Tensor.square"),
+    torch.pow: _named("torch.pow Tensor.pow Tensor.__pow__"),
+    torch.square: _named("torch.square Tensor.square"),
     torch.neg: _named("torch.neg torch.negative Tensor.neg Tensor.negative Tensor.__neg__"),
     torch.exp: _named("torch.exp Tensor.exp"),
-    torch.sqrt: _named("torch.sqrt torch.rsqrt Tensor.sqrt Tensor.rsqrt"),
-    torch.relu: _named("torch.relu F.relu Tensor.relu F.relu6"),
+    torch.sqrt: _named("torch.sqrt Tensor.sqrt"),
+    torch.rsqrt: _named("torch.rsqrt Tensor.rsqrt"),
+    torch.relu: _named("torch.relu F.relu Tensor.relu"),
     torch.sigmoid: _named("torch.sigmoid F.sigmoid special.expit Tensor.sigmoid"),
     torch.tanh: _named("torch.tanh F.tanh Tensor.tanh"),
+    torch.erf: _named("torch.erf Tensor.erf special.erf"),
     torch.clamp: _named("torch.clamp torch.clip Tensor.clamp Tensor.clip"),
-    F.linear: _named("F.linear"),
     F.conv2d: _named("F.conv2d torch.conv2d"),
     F.layer_norm: _named("F.layer_norm torch.layer_norm"),
     F.rms_norm: _named("F.rms_norm torch.rms_norm"),
     F.group_norm: _named("F.group_norm torch.group_norm"),
     F.batch_norm: _named("F.batch_norm torch.batch_norm"),
-    F.normalize: _named("F.normalize"),
-    F.gelu: _named("F.gelu"),
-    F.silu: _named("F.silu"),
-    F.elu: _named("F.elu F.leaky_relu F.hardswish F.mish F.softplus F.selu F.celu"),
-    F.dropout: _named("F.dropout torch.dropout"),
 }  # fmt: skip
-"""Spellings with the same order of operands, under the function that stands for them."""
+"""Spellings with the same order of operands, under the function that stands for them. Functions not listed have one."""
 
 _REVERSED: dict[Function, tuple[Function, ...]] = {
     torch.sub: _named("Tensor.__rsub__ torch.rsub"),
@@ -76,19 +72,40 @@ _IN_PLACE: dict[Function, tuple[Function, ...]] = {
 """Spellings that overwrite their first operand."""
 
 
+_OPERANDS = ("input", "self", "other", "mat2", "tensor2", "tensor")
+"""Names that PyTorch gives to leading operands, in their order."""
+
+
 def spelled(rules: Mapping[Function, Function]) -> dict[Function, Function]:
     """Expand {function: rule} to all spellings of each function.
 
-    Rules are called with the arguments of the call, an operand written on the other side brought into place. A spelling
-    that writes into its first operand still does so: the rule gets a copy, and its result is copied back, which passes
-    gradients on as they are.
+    Rules are called with the arguments of the call, operands by position and one written on the other side brought into
+    place. What else a spelling can be given is not unified: `torch.layer_norm` takes an argument more than
+    `F.layer_norm`. A spelling that writes into its first operand still does so: the rule gets a copy, and its result is
+    copied back, which passes gradients on as they are.
     """
     found: dict[Function, Function] = {}
-    for function, rule in rules.items():
-        found.update(dict.fromkeys(_SPELLED.get(function, (function,)), rule))
+    for function, given in rules.items():
+        rule = _by_position(given)
+        found.update(dict.fromkeys(spellings(function), rule))
         found.update(dict.fromkeys(_REVERSED.get(function, ()), _with_operands_exchanged(rule)))
         found.update(dict.fromkeys(_IN_PLACE.get(function, ()), _writing_back(rule)))
     return found
+
+
+def spellings(function: Function) -> tuple[Function, ...]:
+    """Give the functions that compute the same as `function`, with their operands in the same order, and itself."""
+    return _SPELLED.get(function, (function,))
+
+
+def _by_position(rule: Function) -> Function:
+    def positional(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            return rule(*args)
+        operands = [kwargs.pop(name) for name in _OPERANDS if name in kwargs]
+        return rule(*args, *operands, **kwargs)
+
+    return positional
 
 
 def _with_operands_exchanged(rule: Function) -> Function:

@@ -1,0 +1,302 @@
+"""The rules of Transformer Attribution: relevance by positive products. Chefer, Gur & Wolf 2021, arXiv:2012.09838.
+
+What the backward carries is relevance itself, not a gradient (see `carry`). The rules are those of the published
+implementation, with its offsets, and extended to what other families of models do:
+
+linear        z+: only positive products x_j w_ij count, R_j = sum_i x_j w_ij R_i / (sum_j x_j w_ij), without bias
+product       of two nodes: epsilon rule, each operand gets half; elementwise: half each
+residual add  split by a R / (a + b), then each branch scaled so that it has the share of its |sum|, for each image
+softmax, norms, nonlinearities, factors that are constants (scales, rotations): relevance passes unchanged
+input         z^B at a convolution of three channels, between each image's lowest and highest value
+mean, sum     linear layers of equal weights (an extension)
+position      a constant that is added to tokens takes its share, as in the original; biases of units or scores do not
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitreous.core.errors import MethodNotApplicableError
+from vitreous.vit.row_linear import reached
+from vitreous.vit.rules.carry import OFFSET, bare, carries, divide, share
+from vitreous.vit.rules.closed import NONLINEARITIES, NORMS, STATISTICS, ClosedRules
+from vitreous.vit.rules.names import Function, spellings
+
+
+@dataclass
+class Layout:
+    """How images lie in the model's tensors, and what the rules measure on their way.
+
+    images      how many there are
+    batch_axis  their axis in token streams (three axes); in all other tensors it is the first
+    cancelled   the largest ratio met so far, in any residual add, of a branch's summed |relevance| to its |sum|, "b"
+    """
+
+    images: int
+    batch_axis: int = 0
+    cancelled: Tensor = field(default_factory=lambda: torch.ones(()))
+
+    def by_image(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over everything but images, keeping axes so that the sums can be broadcast back."""
+        if tensor.dim() == 3 and self.batch_axis == 1:
+            return tensor.sum((0, 2), keepdim=True)
+        each = tensor.reshape(self.images, -1).sum(1)
+        return each.repeat_interleave(tensor.shape[0] // self.images).reshape(-1, *[1] * (tensor.dim() - 1))
+
+    def notice(self, relevance: Tensor, total: Tensor) -> None:
+        """Remember how much relevance cancels in a branch."""
+        ratio = (self.by_image(relevance.abs()) / total.abs()).nan_to_num(0.0, 0.0).reshape(self.images, -1).amax(1)
+        self.cancelled = torch.maximum(self.cancelled.to(ratio), ratio)
+
+
+def zplus_rules(layout: Layout) -> ClosedRules:
+    """Make the rule set for one pass."""
+    add = _residual(layout)
+    rules: dict[Function, Function] = {
+        F.linear: _linear,
+        F.conv2d: _convolution,
+        torch.matmul: _product(torch.matmul),
+        torch.einsum: _einsum,
+        torch.add: add,
+        torch.sub: lambda first, second, alpha=1: add(first, second, alpha=-alpha),
+        torch.mul: _multiplied,
+        torch.div: _quotient,
+        torch.mean: _pooled(torch.mean),
+        torch.sum: _pooled(torch.sum),
+    }
+    unchanged: tuple[Function, ...] = (torch.softmax, torch.neg, *NORMS, *NONLINEARITIES)
+    for function in unchanged:
+        rules |= {spelling: _unchanged(spelling) for spelling in spellings(function)}
+    rules |= {function: _constant(function) for function in STATISTICS}
+    return ClosedRules(rules)
+
+
+# -- passing relevance on ----------------------------------------------------------------------------------------------
+
+
+def _unchanged(function: Function) -> Function:
+    def rule(node: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return share(function(bare(node), *bare(args), **bare(kwargs)), node)
+
+    return rule
+
+
+def _constant(function: Function) -> Function:
+    def rule(*args: Any, **kwargs: Any) -> Any:
+        return function(*bare(args), **bare(kwargs))
+
+    return rule
+
+
+def _multiplied(first: Any, second: Any) -> Tensor:
+    result = share(bare(first) * bare(second), first, second)
+    if isinstance(second, float) and second > 0:
+        setattr(result, _FACTOR, second)
+    return result
+
+
+_FACTOR = "relevance_factor"
+"""Attribute of a tensor that was multiplied by a number. Queries are scaled before they meet the keys, or their product
+is scaled after: that the offset in the denominator means the same in both, it is scaled along."""
+
+
+def _quotient(first: Any, second: Any, **kwargs: Any) -> Tensor:
+    quotient = torch.div(bare(first), bare(second), **kwargs)
+    return share(quotient, first if carries(first) else second)
+
+
+# -- linear layers -----------------------------------------------------------------------------------------------------
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        result = F.linear(tokens, weight, bias)
+        ctx.save_for_backward(tokens, weight, bias, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *relevances: Any) -> tuple[Tensor, None, None]:
+        (relevance,) = relevances
+        tokens, weight, bias, result = ctx.saved_tensors
+        products = result if bias is None else result - bias
+        weight = weight.to(tokens.dtype)
+        if tokens.dim() != 3:
+            return _zplus(tokens, weight, products, relevance), None, None
+        start, stop = reached(relevance)
+        if stop - start == tokens.shape[1]:
+            return _zplus(tokens, weight, products, relevance), None, None
+        found = torch.zeros_like(tokens)
+        rows = slice(start, stop)
+        found[:, rows] = _zplus(tokens[:, rows], weight, products[:, rows], relevance[:, rows])
+        return found, None, None
+
+
+def _zplus(tokens: Tensor, weight: Tensor, products: Tensor, relevance: Tensor) -> Tensor:
+    """Distribute relevance (…, out) over the inputs (…, in) of a linear layer, by their positive products.
+
+    products  what the layer gives without its bias. The sum of positive products is half of this plus the sum of
+              absolute products: one multiplication of matrices in place of two. What is within rounding of that is zero
+    """
+    absolute = F.linear(tokens.abs(), weight.abs())
+    total = torch.add(products, absolute).mul_(0.5)
+    nothing = total <= absolute.mul_(16 * torch.finfo(total.dtype).eps)
+    ratio = (relevance / total.add_(OFFSET)).masked_fill_(nothing, 0.0)
+    found = tokens.clamp(min=0).mul_(ratio @ weight.clamp(min=0))
+    return found.addcmul_(tokens.clamp(max=0), ratio @ weight.clamp(max=0))
+
+
+def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if not carries(tokens):
+        return F.linear(tokens, weight, bias)
+    result: Tensor = _Linear.apply(tokens, bare(weight), bare(bias))
+    return result
+
+
+class _ByParts(torch.autograd.Function):
+    """Any node whose backward is a function of its saved operands and the relevance: `rule(relevance, *operands)`."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, rule: Callable[..., tuple[Tensor | None, ...]], *operands: Tensor) -> Tensor:
+        ctx.rule = rule
+        ctx.save_for_backward(*operands)
+        return result.view_as(result)
+
+    @staticmethod
+    def backward(ctx: Any, *relevances: Any) -> tuple[Tensor | None, ...]:
+        return None, None, *ctx.rule(relevances[0], *ctx.saved_tensors)
+
+
+def _by_parts(result: Tensor, rule: Callable[..., tuple[Tensor | None, ...]], *operands: Tensor) -> Tensor:
+    if not torch.is_grad_enabled() or not any(operand.requires_grad for operand in operands):
+        return result
+    same = [operand if carries(operand) else operand.to(result.dtype) for operand in operands]
+    found: Tensor = _ByParts.apply(result, rule, *same)
+    return found
+
+
+def _convolution(
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    result = F.conv2d(bare(image), bare(weight), bare(bias), stride, padding, dilation, groups)
+    if not carries(image):
+        return result
+    if groups != 1 or isinstance(padding, str):
+        raise MethodNotApplicableError(
+            "The model has a convolution in groups, or padded by name, for which there is no rule of relevance.",
+            "Use a method that goes by gradients, for instance 'generic_attention'.",
+        )
+    window = {"kernel_size": weight.shape[2:], "dilation": dilation, "padding": padding, "stride": stride}
+
+    def distribute(relevance: Tensor, values: Tensor) -> tuple[Tensor]:
+        kernel = bare(weight).flatten(1).to(values.dtype)  # windows become rows, and the convolution a linear layer
+        rows, arriving = F.unfold(values, **window).mT, relevance.flatten(2).mT
+        if values.shape[1] == 3:
+            low, high = (
+                F.unfold(bound(values, (1, 2, 3), True).expand_as(values), **window).mT
+                for bound in (torch.amin, torch.amax)
+            )
+            found = _between_bounds(rows, low, high, kernel, arriving)
+        else:
+            found = _zplus(rows, kernel, F.linear(rows, kernel), arriving)
+        return (F.fold(found.mT, values.shape[2:], **window),)
+
+    return _by_parts(result, distribute, image)
+
+
+def _between_bounds(rows: Tensor, low: Tensor, high: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
+    """z^B, for an input that lies between two bounds: by the products x w - low w+ - high w-."""
+    raising, lowering = weight.clamp(min=0), weight.clamp(max=0)
+    total = F.linear(rows, weight) - F.linear(low, raising) - F.linear(high, lowering)
+    ratio = relevance / (total + OFFSET)
+    return rows * (ratio @ weight) - low * (ratio @ raising) - high * (ratio @ lowering)
+
+
+def _pooled(function: Function) -> Function:
+    def rule(node: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        def distribute(relevance: Tensor, values: Tensor) -> tuple[Tensor]:
+            with torch.enable_grad():
+                positive = values.clamp(min=0).requires_grad_()
+                total = function(positive, *args, **kwargs)
+            (back,) = torch.autograd.grad(total, positive, divide(relevance, total.detach()))
+            return (positive.detach() * back,)
+
+        return _by_parts(function(bare(node), *args, **kwargs), distribute, node)
+
+    return rule
+
+
+# -- products and sums of nodes ----------------------------------------------------------------------------------------
+
+
+def _product(function: Function) -> Function:
+    def rule(first: Tensor, second: Tensor) -> Tensor:
+        def distribute(relevance: Tensor, *operands: Tensor) -> tuple[Tensor | None, ...]:
+            with torch.enable_grad():
+                leaves = [operand.detach().requires_grad_() for operand in operands]
+                result = function(*leaves)
+            nodes = [leaf for leaf, want in zip(leaves, wanted, strict=True) if want]
+            ratio = divide(relevance, result.detach(), offset) / len(nodes)
+            slopes = iter(torch.autograd.grad(result, nodes, ratio))
+            return tuple(
+                leaf.detach() * next(slopes) if want else None for leaf, want in zip(leaves, wanted, strict=True)
+            )
+
+        wanted = [carries(first), carries(second)]
+        offset = OFFSET * getattr(first, _FACTOR, 1.0) * getattr(second, _FACTOR, 1.0)
+        return _by_parts(function(bare(first), bare(second)), distribute, first, second)
+
+    return rule
+
+
+def _einsum(equation: str, *operands: Any) -> Tensor:
+    if len(operands) == 1 and isinstance(operands[0], list | tuple):
+        operands = tuple(operands[0])
+    first, second = operands
+    product: Tensor = _product(lambda left, right: torch.einsum(equation, left, right))(first, second)
+    return product
+
+
+def _residual(layout: Layout) -> Function:
+    def rule(first: Any, second: Any, alpha: float = 1) -> Tensor:
+        if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+            return share(bare(first) + alpha * bare(second), first, second)
+        if alpha != 1:
+            second = share(alpha * bare(second), second)
+        wanted = [carries(first), carries(second)]
+        if not all(wanted) and _is_bias(*((second, first) if wanted[0] else (first, second))):
+            return share(bare(first) + bare(second), first, second)
+
+        def distribute(relevance: Tensor, *branches: Tensor) -> tuple[Tensor | None, ...]:
+            total = branches[0] + branches[1]
+            relevance = divide(relevance, total) * total  # it will be used twice: the published copy divides as well
+            ratio = divide(relevance, total)
+            parts = [ratio * branch for branch in branches]
+            totals = [layout.by_image(part) for part in parts]
+            for part, total in zip(parts, totals, strict=True):
+                layout.notice(part, total)
+            weight = totals[0].abs() + totals[1].abs()
+            passed = layout.by_image(relevance)
+            return tuple(
+                (part * divide(divide(total.abs(), weight) * passed, total)).sum_to_size(branch.shape) if want else None
+                for part, total, branch, want in zip(parts, totals, branches, wanted, strict=True)
+            )
+
+        return _by_parts(bare(first) + bare(second), distribute, first, second)
+
+    return rule
+
+
+def _is_bias(constant: Tensor, node: Tensor) -> bool:
+    """Whether a constant is one number for each unit, or a bias of attention scores; else it belongs to tokens."""
+    return node.dim() != 3 or constant.numel() == constant.shape[-1]

@@ -12,6 +12,7 @@ AT_BOUND = 1e-7
 
 
 @method(
+    family="attention",
     paper="arXiv:2005.00928",
     class_specific=False,
     signed=False,

@@ -8,6 +8,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="relevance propagation",
     paper="arXiv:1905.09418",
     class_specific=True,
     signed=lambda parameters: not parameters["relu"],

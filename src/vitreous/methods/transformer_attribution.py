@@ -8,6 +8,7 @@ from vitreous.vit.trace import Trace
 
 
 @method(
+    family="relevance propagation",
     paper="arXiv:2012.09838",
     class_specific=True,
     signed=False,

@@ -346,7 +346,7 @@ def _relevance(item: _Planned, trace: Trace) -> _Found:
         notes.clear()
     with torch.no_grad():  # what a method computes from the trace is no part of the trace's graph
         found = item.method.function(trace, **item.parameters).float()
-        if item.method.attention:
+        if item.method.shows_attention:
             remark_outlying(trace, item.method.blocks(trace.vit, item.parameters))
     if not bool(torch.isfinite(found).all()):
         raise NonFiniteError(

@@ -8,7 +8,6 @@ from torch import nn
 import vitreous as vt
 from contracts.families import PATCH, random_images
 from oracles.planted import open_planted, planted_images
-from vitreous.methods._method import METHODS
 from vitreous.vit.outliers import TIMES, OutlyingToken, outlying_patches, outlying_tokens
 from vitreous.vit.passes import Capture
 
@@ -143,11 +142,6 @@ def test_each_map_of_a_comparison_has_its_own_remarks():
 def test_a_model_without_outlying_tokens_has_no_remarks():
     vit = open_stretching(EVEN, EVEN, EVEN)
     assert notes(vit, random_images(vit, 2), "rollout") == [(), ()]
-
-
-def test_every_method_that_reads_attention_says_so():
-    reading = {name for name in METHODS if "attention" in METHODS[name].unit or "rollout" in METHODS[name].unit}
-    assert reading <= {name for name in METHODS if METHODS[name].attention}
 
 
 def test_deit_tiny_has_none(deit_weights, shared):

@@ -43,8 +43,6 @@ class Method:
     random          whether it draws random numbers
     repeats         whether it runs passes of its own, beside the one that all methods of a trace share
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
-    attention       whether it shows attention, which tokens of an outlying norm draw to themselves: the map's record
-                    then remarks on such tokens
     block_range     the parameters that name the first and the last block it reads; None if there are none
     """
 
@@ -65,13 +63,17 @@ class Method:
     random: bool = False
     repeats: bool = False
     applies: Callable[[Vit], str] | None = None
-    attention: bool = False
     block_range: tuple[str, str] | None = None
 
     @property
     def control(self) -> bool:
         """Whether it explains nothing, and is there for other methods to be compared with."""
         return self.family == "control"
+
+    @property
+    def shows_attention(self) -> bool:
+        """Whether it shows attention, which tokens of an outlying norm draw to themselves: the record then says so."""
+        return self.family in {"attention", "attention and gradient"}
 
     @property
     def shares_pass(self) -> bool:
@@ -182,7 +184,6 @@ def method(
     random: bool = False,
     repeats: bool = False,
     applies: Callable[[Vit], str] | None = None,
-    attention: bool = False,
     block_range: tuple[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
@@ -217,7 +218,6 @@ def method(
                 random=random,
                 repeats=repeats,
                 applies=applies,
-                attention=attention,
                 block_range=block_range,
             ),
         )

@@ -16,7 +16,6 @@ from vitreous.vit.trace import Trace
     signed=False,
     unit="logit gradient x sigmoid of score",
     cost="1F1B",
-    attention=True,
     block_range=("first", "last"),
 )
 def agcam(trace: Trace, detach: bool = True, head: int | None = None, first: int = 0, last: int = -1) -> PatchMap:

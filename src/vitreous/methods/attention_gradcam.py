@@ -15,7 +15,6 @@ from vitreous.vit.trace import Trace
     unit="logit gradient x attention",
     cost="1F + backward of one block",
     only_block="block",
-    attention=True,
 )
 def attention_gradcam(trace: Trace, block: int = -1, relu: bool = True, head: int | None = None) -> PatchMap:
     """Weigh each head's class-token row by the mean gradient of that row over the patches, and average the heads.

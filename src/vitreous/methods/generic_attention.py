@@ -14,7 +14,6 @@ from vitreous.vit.trace import Trace
     signed=False,
     unit="gradient-weighted attention",
     cost="1F1B",
-    attention=True,
     block_range=("first", "last"),
 )
 def generic_attention(trace: Trace, head: int | None = None, first: int = 0, last: int = -1) -> PatchMap:

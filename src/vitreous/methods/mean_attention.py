@@ -17,7 +17,6 @@ from vitreous.vit.trace import Trace
     unit="attention mass",
     cost="1F",
     gradient=False,
-    attention=True,
     block_range=("first", "last"),
 )
 def mean_attention(

@@ -22,7 +22,6 @@ from vitreous.vit.vit import Vit
     cost="1F",
     gradient=False,
     only_block="block",
-    attention=True,
 )
 def query_attention(
     trace: Trace,

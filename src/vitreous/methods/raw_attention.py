@@ -16,7 +16,6 @@ from vitreous.vit.trace import Trace
     cost="1F",
     gradient=False,
     only_block="block",
-    attention=True,
 )
 def raw_attention(trace: Trace, block: int = -1, head: int | None = None, outliers: Outliers = "keep") -> PatchMap:
     """Average the heads of one block and take the row that the prediction reads.

@@ -15,7 +15,6 @@ from vitreous.vit.trace import Trace
     unit="largest rollout of each head that passes",
     cost="1F + a product of matrices in each head",
     gradient=False,
-    attention=True,
     block_range=("first", "last"),
 )
 def rfem(

@@ -14,7 +14,6 @@ from vitreous.vit.trace import Trace
     signed=False,
     unit="largest gradient-weighted rollout of each head that passes",
     cost="1F1B + a product of matrices in each head",
-    attention=True,
     block_range=("first", "last"),
 )
 def rfem_class(

@@ -30,8 +30,10 @@ def legrad(trace: Trace, last: int = 0) -> PatchMap:
 
     last  how many of the last blocks are summed; 0 takes all, as the paper does. The official code's default is 2
 
-    Ignores how a block's attention acts through later blocks. Scores are linear, or whatever the model's outputs
-    are; the official code, written for CLIP, takes cosines, which a model that puts out cosines gives here too.
+    Records count the reading of all blocks as a forward and a backward, and each block as a backward; together they
+    cost less than one backward pass. Ignores how a block's attention acts through later blocks. Scores are linear, or
+    whatever the model's outputs are; the official code, written for CLIP, takes cosines, which a model that puts out
+    cosines gives here too.
 
     Deviations: the sum over blocks, as in the official code, where the paper has their mean: a factor. In models with
     pooling attention the paper differentiates the pooling itself; here their blocks are treated like all others.

@@ -100,7 +100,7 @@ def test_residual_sums_are_those_of_each_image(family, name):
     images, targets = random_images(vit, 3), [0, vt.Contrast(4, 1), 6]
     together = trace_map(vit, images, targets, name)
     for image, target in enumerate(targets):
-        assert_same(together[image], trace_map(vit, images[image : image + 1], target, name)[0], 1e-6)
+        assert_same(together[image], trace_map(vit, images[image : image + 1], target, name)[0], 1e-5)
 
 
 # --- precision

@@ -165,10 +165,10 @@ class Propagation:
             normed = self.vit._norm(self.last[:1], "norm").detach()
             found[:1] = through_linear(head, normed, start[None])
         elif self.vit.pooling == "avg":
-            # The mean is a linear layer of equal weights: only what is positive takes part.
+            # Each token by its absolute value, channel by channel.
             normed = self.vit._norm(self.last[patches].mean(0, keepdim=True), "fc_norm").detach()
             arriving = through_linear(head, normed, start[None])[0]
-            products = self.last[patches].clamp(min=0) / len(patches)
+            products = self.last[patches].abs() / len(patches)
             found[patches] = products * divide(arriving, products.sum(0))
         else:
             found[patches] = self._from_pooling_attention(head, patches, start)

@@ -21,6 +21,8 @@ def divide(relevance: Tensor, denominator: Tensor, offset: float = OFFSET) -> Te
 
 
 class _Share(torch.autograd.Function):
+    """Hands its relevance to nodes, in equal parts, each summed to the shape of its node if that was broadcast."""
+
     @staticmethod
     def forward(ctx: Any, result: Tensor, *nodes: Tensor) -> Tensor:
         ctx.shapes = [node.shape for node in nodes]

@@ -28,7 +28,11 @@ _NAMES = set(_MOVING.split())
 
 
 class ClosedRules(dict[Function, Function]):
-    """Rules in all spellings; any other operator that gives a node of the graph is refused, unless it only moves."""
+    """Rules in all spellings; any other operator that gives a node of the graph is refused, unless it only moves.
+
+    The Tap asks for the rule of each function by `get`, with the function itself in its place. What computes something
+    that is no node, such as a position embedding that is resized, is left alone.
+    """
 
     def __init__(self, rules: dict[Function, Function]) -> None:
         super().__init__(spelled(rules))
@@ -41,6 +45,8 @@ class ClosedRules(dict[Function, Function]):
 
 
 def _refusing(function: Function) -> Callable[..., Any]:
+    """Give the function, which raises MethodNotApplicableError if its result is a node of the graph."""
+
     def run(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         if torch.is_grad_enabled() and any(node.requires_grad for node in nodes(result)):

@@ -99,6 +99,8 @@ def spellings(function: Function) -> tuple[Function, ...]:
 
 
 def _by_position(rule: Function) -> Function:
+    """Let a rule be called with operands by name, as PyTorch's functions can be."""
+
     def positional(*args: Any, **kwargs: Any) -> Any:
         if not kwargs:
             return rule(*args)
@@ -109,6 +111,8 @@ def _by_position(rule: Function) -> Function:
 
 
 def _with_operands_exchanged(rule: Function) -> Function:
+    """Let a rule stand for the reflected operator: `1 - x` reaches PyTorch as rsub(x, 1)."""
+
     def exchanged(first: Any, second: Any, *args: Any, **kwargs: Any) -> Any:
         return rule(second, first, *args, **kwargs)
 
@@ -116,6 +120,8 @@ def _with_operands_exchanged(rule: Function) -> Function:
 
 
 def _writing_back(rule: Function) -> Function:
+    """Let a rule stand for the operator that overwrites its first operand, which the model may go on to use."""
+
     def write_back(target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return target.copy_(rule(target.clone(), *args, **kwargs))
 

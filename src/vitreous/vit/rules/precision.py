@@ -22,6 +22,8 @@ _KEEPS = {Tensor.detach, Tensor.requires_grad_}
 
 
 class _Double(TorchFunctionMode):
+    """Stands behind the Tap, and so sees what the Tap passes on, and the arithmetic that it does itself."""
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Answer one call with all its floating-point tensors, and types that it names, in float64."""
         if getattr(func, "__name__", "") in {"__get__", "__set__"} or func in _KEEPS:
@@ -46,6 +48,9 @@ def promoted(value: Any) -> Any:
 
 @contextmanager
 def in_double() -> Iterator[None]:
-    """Compute in float64 whatever runs in the block; in this thread alone."""
+    """Compute in float64 whatever runs in the block; in this thread alone.
+
+    Backward passes belong outside: their tensors are float64 already. Not for devices without float64.
+    """
     with _Double():
         yield

@@ -8,7 +8,8 @@ product       of two nodes: epsilon rule, each operand gets half; elementwise: h
 residual add  split by a R / (a + b), then each branch scaled so that it has the share of its |sum|, for each image
 softmax, norms, nonlinearities, factors that are constants (scales, rotations): relevance passes unchanged
 input         z^B at a convolution of three channels, between each image's lowest and highest value
-mean, sum     linear layers of equal weights (an extension)
+mean, sum     over tokens, say: each term by its absolute value (an extension: positive terms alone would lose the
+              relevance of a channel that is negative throughout)
 position      a constant that is added to tokens takes its share, as in the original; biases of units or scores do not
 """
 
@@ -41,9 +42,17 @@ class Layout:
     cancelled: Tensor = field(default_factory=lambda: torch.ones(()))
 
     def by_image(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over everything but images, keeping axes so that the sums can be broadcast back."""
+        """Sum a tensor over everything but images, keeping axes so that the sums can be broadcast back.
+
+        The first axis may hold images and heads together, images first. Raises MethodNotApplicableError if it cannot.
+        """
         if tensor.dim() == 3 and self.batch_axis == 1:
             return tensor.sum((0, 2), keepdim=True)
+        if tensor.shape[0] % self.images:
+            raise MethodNotApplicableError(
+                f"The model adds tensors of shape {tuple(tensor.shape)}, in which {self.images} images are not found.",
+                "Explain one image at a time, or use a method that goes by gradients.",
+            )
         each = tensor.reshape(self.images, -1).sum(1)
         return each.repeat_interleave(tensor.shape[0] // self.images).reshape(-1, *[1] * (tensor.dim() - 1))
 
@@ -54,7 +63,10 @@ class Layout:
 
 
 def zplus_rules(layout: Layout) -> ClosedRules:
-    """Make the rule set for one pass."""
+    """Make the rule set for one pass.
+
+    It holds what is to be known about that pass alone, and measures in `layout` what happens in its backward.
+    """
     add = _residual(layout)
     rules: dict[Function, Function] = {
         F.linear: _linear,
@@ -79,6 +91,8 @@ def zplus_rules(layout: Layout) -> ClosedRules:
 
 
 def _unchanged(function: Function) -> Function:
+    """Make the rule of an operator on one node: all relevance of the result is the node's, unit by unit."""
+
     def rule(node: Tensor, *args: Any, **kwargs: Any) -> Any:
         return share(function(bare(node), *bare(args), **bare(kwargs)), node)
 
@@ -86,6 +100,8 @@ def _unchanged(function: Function) -> Function:
 
 
 def _constant(function: Function) -> Function:
+    """Make the rule of an operator that measures a size, by which something else is divided: it gets no relevance."""
+
     def rule(*args: Any, **kwargs: Any) -> Any:
         return function(*bare(args), **bare(kwargs))
 
@@ -93,6 +109,7 @@ def _constant(function: Function) -> Function:
 
 
 def _multiplied(first: Any, second: Any) -> Tensor:
+    """Multiply element by element: half the relevance to each of two nodes, as SwiGLU has; constants get none."""
     result = share(bare(first) * bare(second), first, second)
     if isinstance(second, float) and second > 0:
         setattr(result, _FACTOR, second)
@@ -105,6 +122,7 @@ is scaled after: that the offset in the denominator means the same in both, it i
 
 
 def _quotient(first: Any, second: Any, **kwargs: Any) -> Tensor:
+    """Divide: what is divided keeps the relevance, and what it is divided by is a norm, which gets none."""
     quotient = torch.div(bare(first), bare(second), **kwargs)
     return share(quotient, first if carries(first) else second)
 
@@ -113,6 +131,11 @@ def _quotient(first: Any, second: Any, **kwargs: Any) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
+    """A linear layer under z+, which skips the tokens that no relevance reaches: see `row_linear`.
+
+    Weights are kept as the model holds them, and promoted in the backward for as long as it takes.
+    """
+
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = F.linear(tokens, weight, bias)
@@ -151,6 +174,7 @@ def _zplus(tokens: Tensor, weight: Tensor, products: Tensor, relevance: Tensor) 
 
 
 def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Apply a linear layer; see `_Linear`."""
     if not carries(tokens):
         return F.linear(tokens, weight, bias)
     result: Tensor = _Linear.apply(tokens, bare(weight), bare(bias))
@@ -158,7 +182,10 @@ def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 class _ByParts(torch.autograd.Function):
-    """Any node whose backward is a function of its saved operands and the relevance: `rule(relevance, *operands)`."""
+    """Any node whose backward is a function of its saved operands and the relevance: `rule(relevance, *operands)`.
+
+    Operands are saved, and not caught by the function, so that autograd frees them with the graph.
+    """
 
     @staticmethod
     def forward(ctx: Any, result: Tensor, rule: Callable[..., tuple[Tensor | None, ...]], *operands: Tensor) -> Tensor:
@@ -172,6 +199,7 @@ class _ByParts(torch.autograd.Function):
 
 
 def _by_parts(result: Tensor, rule: Callable[..., tuple[Tensor | None, ...]], *operands: Tensor) -> Tensor:
+    """Give `result`, whose relevance `rule` distributes over the operands; it gives None for one that is a constant."""
     if not torch.is_grad_enabled() or not any(operand.requires_grad for operand in operands):
         return result
     same = [operand if carries(operand) else operand.to(result.dtype) for operand in operands]
@@ -188,6 +216,10 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
+    """Apply a convolution: z^B if what enters has three channels, as images have, and z+ further inside a model.
+
+    Raises MethodNotApplicableError for convolutions in groups, and for padding that is named and not counted.
+    """
     result = F.conv2d(bare(image), bare(weight), bare(bias), stride, padding, dilation, groups)
     if not carries(image):
         return result
@@ -215,7 +247,10 @@ def _convolution(
 
 
 def _between_bounds(rows: Tensor, low: Tensor, high: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
-    """z^B, for an input that lies between two bounds: by the products x w - low w+ - high w-."""
+    """z^B, for an input that lies between two bounds: by the products x w - low w+ - high w-.
+
+    None of them is negative, and so nothing cancels. `rows`, `low` and `high` are windows of the image and its bounds.
+    """
     raising, lowering = weight.clamp(min=0), weight.clamp(max=0)
     total = F.linear(rows, weight) - F.linear(low, raising) - F.linear(high, lowering)
     ratio = relevance / (total + OFFSET)
@@ -223,13 +258,15 @@ def _between_bounds(rows: Tensor, low: Tensor, high: Tensor, weight: Tensor, rel
 
 
 def _pooled(function: Function) -> Function:
+    """Make the rule of a mean or sum: each term gets the share that its absolute value has."""
+
     def rule(node: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         def distribute(relevance: Tensor, values: Tensor) -> tuple[Tensor]:
             with torch.enable_grad():
-                positive = values.clamp(min=0).requires_grad_()
-                total = function(positive, *args, **kwargs)
-            (back,) = torch.autograd.grad(total, positive, divide(relevance, total.detach()))
-            return (positive.detach() * back,)
+                sizes = values.abs().requires_grad_()
+                total = function(sizes, *args, **kwargs)
+            (back,) = torch.autograd.grad(total, sizes, divide(relevance, total.detach()))
+            return (sizes.detach() * back,)
 
         return _by_parts(function(bare(node), *args, **kwargs), distribute, node)
 
@@ -240,6 +277,11 @@ def _pooled(function: Function) -> Function:
 
 
 def _product(function: Function) -> Function:
+    """Make the rule of a bilinear function: a_ik b_kj R_ij / sum_k a_ik b_kj, half of it to each of two nodes.
+
+    A constant operand, such as the learned query of a pooling attention, gets nothing, and the other all.
+    """
+
     def rule(first: Tensor, second: Tensor) -> Tensor:
         def distribute(relevance: Tensor, *operands: Tensor) -> tuple[Tensor | None, ...]:
             with torch.enable_grad():
@@ -260,6 +302,7 @@ def _product(function: Function) -> Function:
 
 
 def _einsum(equation: str, *operands: Any) -> Tensor:
+    """Apply the rule of products to an einsum of two operands, given one by one or in a list."""
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
     first, second = operands
@@ -268,6 +311,12 @@ def _einsum(equation: str, *operands: Any) -> Tensor:
 
 
 def _residual(layout: Layout) -> Function:
+    """Make the rule of sums for one pass: see the top of the file.
+
+    Two nodes share by image, so does a constant that belongs to tokens, whose share is lost. Numbers and biases get
+    nothing, and the node all.
+    """
+
     def rule(first: Any, second: Any, alpha: float = 1) -> Tensor:
         if not isinstance(first, Tensor) or not isinstance(second, Tensor):
             return share(bare(first) + alpha * bare(second), first, second)
@@ -278,9 +327,9 @@ def _residual(layout: Layout) -> Function:
             return share(bare(first) + bare(second), first, second)
 
         def distribute(relevance: Tensor, *branches: Tensor) -> tuple[Tensor | None, ...]:
-            total = branches[0] + branches[1]
-            relevance = divide(relevance, total) * total  # it will be used twice: the published copy divides as well
-            ratio = divide(relevance, total)
+            whole = branches[0] + branches[1]
+            relevance = divide(relevance, whole) * whole  # it will be used twice: the published copy divides as well
+            ratio = divide(relevance, whole)
             parts = [ratio * branch for branch in branches]
             totals = [layout.by_image(part) for part in parts]
             for part, total in zip(parts, totals, strict=True):

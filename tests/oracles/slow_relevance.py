@@ -161,7 +161,7 @@ def cp_lrp(vit: SlowViT, pixels: Tensor, score: Score) -> Tensor:
     return pixel_relevance(vit, pixels, score)
 
 
-def attnlrp(vit: SlowViT, pixels: Tensor, score: Score, gamma_linear: float = 0.0, gamma_conv: float = 0.0) -> Tensor:
+def attnlrp(vit: SlowViT, pixels: Tensor, score: Score, gamma_linear: float = 0.0, gamma_conv: float = 0.25) -> Tensor:
     given = {"gamma_linear": gamma_linear, "gamma_conv": gamma_conv}
     return pixel_relevance(vit, pixels, score, constant_attention=False, **given)
 

@@ -15,7 +15,6 @@ from vitreous.vit.trace import Trace
     unit="share of the score",
     cost="2F1B",
     level="pixel",
-    gradient=False,
     repeats=True,
 )
 def cp_lrp(trace: Trace) -> PixelMap:
@@ -32,4 +31,4 @@ def cp_lrp(trace: Trace) -> PixelMap:
     in the authors' later package for ViTs, which this equals. In gated MLPs both factors get half. Raises
     MethodNotApplicableError where no gradient reaches the pixels.
     """
-    return pixel_relevance(trace, linear())
+    return pixel_relevance(trace, ("linear",), linear())

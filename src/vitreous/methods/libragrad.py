@@ -30,7 +30,6 @@ class _Terms:
     signed=True,
     unit="share of the score, once for each block",
     cost="2F1B",
-    gradient=False,
     repeats=True,
 )
 def libragrad(

@@ -16,7 +16,6 @@ from vitreous.vit.trace import Trace
     unit="share of the score",
     cost="2F1B",
     level="pixel",
-    gradient=False,
     repeats=True,
 )
 def reslrp(trace: Trace, gamma: float = 1.0) -> PixelMap:
@@ -38,4 +37,5 @@ def reslrp(trace: Trace, gamma: float = 1.0) -> PixelMap:
     """
     if gamma < 0:
         raise InputError(f"reslrp got gamma={gamma}.", "Use 0 or more.")
-    return pixel_relevance(trace, attention_aware(gamma_add=gamma))
+    gammas = (0.0, 0.0, float(gamma))
+    return pixel_relevance(trace, gammas, attention_aware(*gammas))

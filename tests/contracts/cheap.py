@@ -3,5 +3,5 @@
 CHEAP: dict[str, dict[str, int | float]] = {
     "score_cam": {"channels": 4},
     "tis": {"masks": 6},
-    "vit_cx": {"distance": 0.7},
+    "vit_cx": {"distance": 0.2},
 }

@@ -5,7 +5,7 @@ CHEAP: dict[str, dict[str, int | float]] = {
     "kernel_shap": {"samples": 192},
     "score_cam": {"channels": 4},
     "tis": {"masks": 6},
-    "vit_cx": {"distance": 0.7},
+    "vit_cx": {"distance": 0.2},
     "beyond_intuition_heads": {"points": 3},
     "beyond_intuition_tokens": {"points": 3},
     "transition_attention": {"points": 3},

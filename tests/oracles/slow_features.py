@@ -55,9 +55,8 @@ def score_cam(
     if channels is not None:
         spread = [float(((channel - channel.mean()) ** 2).sum()) for channel in maps]
         maps = maps[sorted(range(len(maps)), key=lambda channel: -spread[channel])[:channels]]
-    scores = []
-    for mask in masks_of(vit, maps):
-        scores.append(float(score(vit.run(pixels * mask + behind(fill) * (1 - mask)).logits)))
+    covered = [pixels * mask + behind(fill) * (1 - mask) for mask in masks_of(vit, maps)]
+    scores = [float(score(vit.run(each).logits)) for each in covered]
     exponentials = [torch.tensor(each - max(scores), dtype=torch.float64).exp() for each in scores]
     total = torch.zeros(vit.grid, dtype=torch.float64)
     for exponential, channel in zip(exponentials, maps, strict=True):

@@ -62,7 +62,7 @@ class MaximumFlows:
 def maximum_flows(source: Source, layers: Layers, sinks: Sinks) -> MaximumFlows:
     """Find the largest flow that reaches each node of the lowest level by itself, in float64.
 
-    source  what may enter each node of the highest level
+    source  what may enter each node of the highest level; about 1 in all
     layers  layers[l, i, k] is the capacity from node i of level l + 1 to node k of level l, so the last is the highest
     sinks   nodes of level 0
 
@@ -97,7 +97,11 @@ def reachable(source: Source, layers: Layers) -> list[Source]:
 
 
 def _prove(source: Source, layers: Layers, reach: list[Source], incoming: Amounts, values: PerSink) -> PerSink:
-    """Give the share by which the best flow found falls short of each bound; infinite where none was found."""
+    """Give the share by which the flow that was constructed falls short of each bound; infinite where none was.
+
+    A bound below what could enter the sink leaves a choice of what to take from whom: the peaks are cut, so
+    that as little as possible has to come through one node.
+    """
     depth = len(layers)
     if depth == 1:  # each path has two edges, and the bound took the smaller of each
         return torch.zeros_like(values)
@@ -169,7 +173,14 @@ def join(capacity: Float[Tensor, "n n"], supply: Amounts, demand: Amounts) -> Pe
 
 
 class Network:
-    """The graph of all levels above the sinks, ready to be solved for one sink after the other."""
+    """The graph of all levels above the sinks, ready to be solved for one sink after the other.
+
+    Compressed rows of one edge list: nodes from the highest level to the lowest but the sinks, then the
+    source, then the sink. Only the capacities into the sink change from one to the next.
+
+    start, end  numbers of the source and of the sink
+    last        where the capacities into the sink are, among all
+    """
 
     def __init__(self, source: Source, layers: Layers) -> None:
         self.layers = layers.numpy()

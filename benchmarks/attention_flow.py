@@ -10,6 +10,7 @@ printed are medians.
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
 import statistics
@@ -87,11 +88,11 @@ def peaked(sharpness: float) -> Tensor:
 
 def by_scipy(source: Tensor, layers: Tensor, sinks: list[int]) -> list[float]:
     network = Network(source, layers)
-    return [network.solve(sink)[0] for sink in sinks]
+    return [network.solve(sink, bound=1.0)[0] for sink in sinks]
 
 
 def by_ortools(source: Tensor, layers: Tensor, sinks: list[int]) -> list[float]:
-    from ortools.graph.python import max_flow
+    max_flow = importlib.import_module("ortools.graph.python.max_flow")
 
     network, values = Network(source, layers), []
     origins = np.repeat(np.arange(network.end + 1), np.diff(network.pointers))

@@ -42,6 +42,9 @@ ENTRIES = 2**19
 UNIT = 2**30
 """Whole numbers in a capacity of 1. Twice that would not fit the solver's 32 bits."""
 
+ROUNDING = 5e-8
+"""By how much whole numbers may change a flow; a hundred edges change it by about a tenth of that."""
+
 
 @dataclass(frozen=True)
 class MaximumFlows:
@@ -62,7 +65,7 @@ class MaximumFlows:
 def maximum_flows(source: Source, layers: Layers, sinks: Sinks) -> MaximumFlows:
     """Find the largest flow that reaches each node of the lowest level by itself, in float64.
 
-    source  what may enter each node of the highest level
+    source  what may enter each node of the highest level; about 1 in all
     layers  layers[l, i, k] is the capacity from node i of level l + 1 to node k of level l, so the last is the highest
     sinks   nodes of level 0
 
@@ -77,8 +80,7 @@ def maximum_flows(source: Source, layers: Layers, sinks: Sinks) -> MaximumFlows:
     if open_sinks:
         network = Network(source, layers)
         for place in open_sinks:
-            cut, flow = network.solve(int(sinks[place]))
-            values[place] = min(float(values[place]), cut)
+            values[place], flow = network.solve(int(sinks[place]), float(values[place]))
             gaps[place] = abs(float(values[place]) - flow)
     trivial = layers[0][:, sinks].sum(0).clamp(max=float(source.sum()))
     return MaximumFlows(values, trivial, float(gaps.max()), len(open_sinks))
@@ -97,7 +99,11 @@ def reachable(source: Source, layers: Layers) -> list[Source]:
 
 
 def _prove(source: Source, layers: Layers, reach: list[Source], incoming: Amounts, values: PerSink) -> PerSink:
-    """Give the share by which the best flow found falls short of each bound; infinite where none was found."""
+    """Give the share by which the flow that was constructed falls short of each bound; infinite where none was.
+
+    A bound below what could enter the sink leaves a choice of what to take from whom: the peaks are cut, so
+    that as little as possible has to come through one node.
+    """
     depth = len(layers)
     if depth == 1:  # each path has two edges, and the bound took the smaller of each
         return torch.zeros_like(values)
@@ -169,7 +175,14 @@ def join(capacity: Float[Tensor, "n n"], supply: Amounts, demand: Amounts) -> Pe
 
 
 class Network:
-    """The graph of all levels above the sinks, ready to be solved for one sink after the other."""
+    """The graph of all levels above the sinks, ready to be solved for one sink after the other.
+
+    Compressed rows of one edge list: nodes from the highest level to the lowest but the sinks, then the
+    source, then the sink. Only the capacities into the sink change from one to the next.
+
+    start, end  numbers of the source and of the sink
+    last        where the capacities into the sink are, among all
+    """
 
     def __init__(self, source: Source, layers: Layers) -> None:
         self.layers = layers.numpy()
@@ -184,8 +197,8 @@ class Network:
         self.capacities = np.concatenate([self.layers[:0:-1].ravel(), np.zeros(count), source.numpy()])
         self.last = slice(inner, inner + count)
 
-    def solve(self, sink: int) -> tuple[float, float]:
-        """Give the capacity of a smallest cut, and the value of a flow.
+    def solve(self, sink: int, bound: float) -> tuple[float, float]:
+        """Give the capacity of a smallest cut, or the bound if that is attained, and the value of a flow.
 
         The flow keeps each capacity up to half a unit of rounding; the cut is priced with the capacities as
         they are.
@@ -196,10 +209,13 @@ class Network:
         rounded = np.rint(capacities * UNIT).astype(np.int32)
         graph = csr_array((rounded, self.indices, self.pointers), shape=(size, size))
         found = maximum_flow(graph, self.start, self.end, method="dinic")
+        flow = found.flow_value / UNIT
+        if flow >= bound - ROUNDING:
+            return bound, flow
         residual = (graph - found.flow).tocsr()
         residual.eliminate_zeros()
         reached = np.zeros(size, dtype=bool)
         reached[breadth_first_order(residual, self.start, return_predecessors=False)] = True
         origins = np.repeat(np.arange(size), np.diff(self.pointers))
-        crossing = reached[origins] & ~reached[self.indices]
-        return float(capacities[crossing].sum()), found.flow_value / UNIT
+        cut = float(capacities[reached[origins] & ~reached[self.indices]].sum())
+        return min(bound, cut), flow

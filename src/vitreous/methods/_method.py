@@ -41,7 +41,8 @@ class Method:
     only_block      the parameter that names the single block it reads; None if it reads them all
     tokens          whether it needs the gradient at the tokens entering each block
     random          whether it draws random numbers
-    repeats         whether it runs passes of its own, beside the one that all methods of a trace share
+    repeats         whether it runs passes of its own, beside the one that all methods of a trace share, or computes for
+                    as long as some
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
     block_range     the parameters that name the first and the last block it reads; None if there are none
     """

@@ -19,6 +19,7 @@ AT_BOUND = 1e-7
     unit="maximum flow",
     cost="1F",
     gradient=False,
+    repeats=True,
 )
 def attention_flow(trace: Trace) -> PatchMap:
     """Take attention as the capacity of pipes between tokens, and find the largest flow to each patch by itself.

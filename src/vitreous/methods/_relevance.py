@@ -17,6 +17,7 @@ def pixel_relevance(trace: Trace, key: tuple[Hashable, ...], rules: Mapping[Func
     def propagate() -> PixelMap:
         capture = Capture(inputs=False, tokens=False)
         with trace.again(rules=spelled(rules), inputs=trace.inputs, capture=capture) as edited:
-            return (edited.inputs * edited.input_grad).sum(1).detach()
+            exact = edited.score.dtype  # float32 where the model computes in less
+            return (edited.inputs.to(exact) * edited.input_grad.to(exact)).sum(1).detach()
 
     return trace.once(("relevance", *key), propagate)

@@ -60,6 +60,7 @@ def libragrad(
 
 
 def _terms(trace: Trace, libra: bool) -> _Terms:
+    """Run one pass with probes beside all biases, and take all gradients from one backward."""
     probes = BiasProbes()
     rules = spelled(probes.around(linear() if libra else {}))
     with trace.again(rules=rules, inputs=trace.inputs, capture=Capture(pixels=False, inputs=False)) as edited:
@@ -76,7 +77,11 @@ def _terms(trace: Trace, libra: bool) -> _Terms:
 
 
 def _at_tokens(edited: Trace, added: Tensor) -> PerToken:
-    """Bring what biases added onto the tokens: all, or the patches alone, or those that the head reads if pooled."""
+    """Bring what biases added, one number for each row of a layer, onto the tokens, "b n".
+
+    Rows are all tokens or the patches alone. Of anything else, such as a pooled vector, the sum goes to the tokens in
+    the shares in which the head reads them.
+    """
     images, tokens = edited.reading.shape
     (rows, columns), prefix = edited.vit.grid, edited.vit.prefix
     each = added.reshape(images, -1)
@@ -88,5 +93,6 @@ def _at_tokens(edited: Trace, added: Tensor) -> PerToken:
 
 
 def _note_completeness(trace: Trace, fullgrad: PerToken) -> None:
+    """Write down how far FullGrad is from the score: rounding, unless a model has operators without a rule."""
     for image, (total, score) in enumerate(zip(fullgrad.sum(1).tolist(), trace.score.tolist(), strict=True)):
         trace.note(image, f"libragrad: tokens and biases add up to {total:.6g}, the score is {score:.6g}")

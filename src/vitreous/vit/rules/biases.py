@@ -16,7 +16,14 @@ from vitreous.vit.rules.names import Function
 
 
 class BiasProbes:
-    """Collects the leaves of one pass; `around` puts them beside the biases that rules see."""
+    """Collects the leaves of one pass; `around` puts them beside the biases that rules see.
+
+    leaves  one for each bias that was met, "… 1" where the result was "… d": its gradient is what the bias adds at each
+            place. Biases that act before the graph begins have none
+
+    Found are biases of linear layers and LayerNorms, and tensors without gradient that are added to tokens: biases that
+    a model keeps apart, and position embeddings inside of it. Numbers and constants that are subtracted are not.
+    """
 
     def __init__(self) -> None:
         self.leaves: list[Tensor] = []
@@ -54,6 +61,7 @@ class BiasProbes:
         return total
 
     def _probe(self, result: Tensor, bias: Tensor | None) -> Tensor:
+        """Add zero times the bias, in place: the result is a new tensor, and the same to the bit."""
         if bias is None or not result.requires_grad:
             return result
         leaf = result.new_zeros(*result.shape[:-1], 1).requires_grad_()

@@ -24,10 +24,17 @@ from vitreous.vit.row_linear import row_linear
 
 
 def tamed(gradient: Tensor, total: Tensor, magnitude: Tensor, gamma: float) -> Tensor:
-    """Multiply a gradient by |z| / (|z| + gamma (A + |z|) / 2), the ratio of the plain sum to the weighted one."""
+    """Multiply a gradient by |z| / (|z| + gamma (A + |z|) / 2), the ratio of the plain sum to the weighted one.
+
+    gradient   with respect to z; relevance is z times it
+    total      z
+    magnitude  A, at least |z|
+
+    Zero where nothing contributed, instead of 0 / 0: no relevance is there.
+    """
     size = total.abs()
     below = (magnitude + size).mul_(gamma / 2).add_(size)
-    return size.div_(below).nan_to_num_(nan=0.0).mul_(gradient)  # 0 / 0: nothing contributed
+    return size.div_(below).nan_to_num_(nan=0.0).mul_(gradient)
 
 
 class _GammaLinear(torch.autograd.Function):
@@ -56,7 +63,10 @@ class _GammaLinear(torch.autograd.Function):
 
 
 def gamma_linear(gamma: float) -> Callable[..., Tensor]:
-    """Give the rule of a linear layer; the ordinary gradient for 0."""
+    """Give the rule of a linear layer "… i" -> "… o"; the ordinary gradient for 0.
+
+    The two products with |W| are made in the backward, and only for tokens that relevance reaches.
+    """
 
     def rule(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if gamma == 0 or weight.requires_grad:
@@ -97,7 +107,10 @@ def _pull_back(function: Callable[..., Tensor], images: Tensor, weight: Tensor, 
 
 
 def gamma_convolution(gamma: float) -> Callable[..., Tensor]:
-    """Give the rule of `F.conv2d`, by which most models embed their patches."""
+    """Give the rule of `F.conv2d`, by which most models embed their patches; the ordinary gradient for 0.
+
+    Where no gradient is asked for at the pixels nothing is replaced.
+    """
 
     def rule(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
         if gamma == 0 or not input.requires_grad:

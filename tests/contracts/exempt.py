@@ -3,7 +3,9 @@
 INAPPLICABLE: dict[str, tuple[str, ...]] = {}
 """Families of models that a method refuses, by the method's name; a test proves that it refuses just these."""
 
-PLANTED: dict[str, str] = {}
+PLANTED: dict[str, str] = {
+    "full_lrp": "z^B measures from the image's lowest value: pixels at that value, as the darkest patch has, get nothing",
+}
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 
 The planted model is extreme: one block, features that are constant but for one channel, saturated attention. A method

@@ -34,6 +34,7 @@ PLANTED: dict[str, str] = {
     "tokens alike: the map is constant. And with prefix tokens the planted model has no mean to split.",
     "gradcam_plus_plus": "It weighs by positive gradients alone. The score of the darkest patch falls with brightness, "
     "and rises only with the flag 'I am a patch', which is the same everywhere: the map is constant.",
+    "full_lrp": "z^B measures from the image's lowest value: pixels at that value, as the darkest patch has, get nothing",
 }
 """Methods that cannot find the planted patch in a planted model, with the property of either that is to blame.
 

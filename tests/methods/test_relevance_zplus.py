@@ -163,8 +163,9 @@ class SpelledOtherwise(HandwrittenBlock):
         weights = nn.functional.softmax(scores / width**0.5, dim=-1)
         mixed = attention.out(torch.einsum("bhij,bjhe->bihe", weights, value).flatten(2))
         tokens = torch.add(input=tokens, other=mixed)
-        tokens += self.mlp[2](nn.functional.gelu(nn.functional.linear(self.behind(tokens), *self.mlp[0].parameters())))
-        return tokens
+        added = self.mlp[2](nn.functional.gelu(nn.functional.linear(self.behind(tokens), *self.mlp[0].parameters())))
+        added += tokens
+        return added
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,7 +22,7 @@ class Relevances:
     """Where one unit of relevance, put on the target, went.
 
     attention  at the attention probabilities of each block from the first asked for
-    pixels     at the normalised input, channels added up; None if the pass began at a later block than 0
+    pixels     at the normalised input, channels added up; None if the pass began behind block 0, or is cut off
     cancelled  the largest ratio, in any residual add, of a branch's summed |relevance| to its |sum|
     """
 
@@ -63,11 +63,10 @@ def _propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
         again = trace.again(rules=rules, inputs=inputs, capture=capture)
     with again:
         nodes = [*again.attention, *([again.inputs] if first == 0 else [])]
-        found = _from_target(again, nodes)
+        found, cut = _from_target(again, nodes), again.cut
     blocks = len(again.vit.blocks) - first
-    return Relevances(
-        found[:blocks], found[blocks].sum(1) if first == 0 else None, layout.cancelled.expand(len(inputs))
-    )
+    pixels = found[blocks].sum(1) if first == 0 and not cut else None
+    return Relevances(found[:blocks], pixels, layout.cancelled.expand(len(inputs)))
 
 
 def _from_target(again: Trace, nodes: list[Tensor]) -> tuple[Tensor, ...]:
@@ -85,7 +84,7 @@ def _from_target(again: Trace, nodes: list[Tensor]) -> tuple[Tensor, ...]:
 
 def require_pixels(trace: Trace, pixels: PixelMap | None) -> PixelMap:
     """Give the relevance of pixels; raises MethodNotApplicableError if the model lets nothing through to them."""
-    if pixels is None or not bool(pixels.any()):
+    if pixels is None:
         raise MethodNotApplicableError(
             f"No relevance reaches the pixels of {trace.vit.name}: the model cuts them off, perhaps by detach().",
             "Use 'transformer_attribution', which ends at the attention.",

@@ -96,6 +96,11 @@ class Trace:
         return self._open().inputs
 
     @property
+    def cut(self) -> bool:
+        """Whether pixels were to be part of the graph, and the model itself lets no gradient through to them."""
+        return self._open().cut
+
+    @property
     def tokens(self) -> tuple[Tokens, ...]:
         """Tokens entering each captured block and leaving the last: one more than there are blocks, "b n d" each."""
         kept = self._open().recording.tokens

@@ -24,9 +24,9 @@ class _Share(torch.autograd.Function):
     """Hands its relevance to nodes, in equal parts, each summed to the shape of its node if that was broadcast."""
 
     @staticmethod
-    def forward(ctx: Any, result: Tensor, *nodes: Tensor) -> Tensor:
+    def forward(ctx: Any, boxed: tuple[Tensor], *nodes: Tensor) -> Tensor:
         ctx.shapes = [node.shape for node in nodes]
-        return result.view_as(result)
+        return boxed[0]  # in a box, because an argument would have to be returned as a view, which nobody may overwrite
 
     @staticmethod
     def backward(ctx: Any, *relevances: Any) -> tuple[Tensor | None, ...]:
@@ -39,7 +39,7 @@ def share(result: Tensor, *operands: Any) -> Tensor:
     nodes = [operand for operand in operands if carries(operand)]
     if not nodes or not torch.is_grad_enabled():
         return result
-    shared: Tensor = _Share.apply(result, *nodes)
+    shared: Tensor = _Share.apply((result,), *nodes)
     return shared
 
 

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 _LOWER = {torch.float32, torch.float16, torch.bfloat16}
 _CASTS = {Tensor.float, Tensor.half, Tensor.bfloat16}
-_KEEPS = {Tensor.detach, Tensor.requires_grad_}
+_KEEPS = {Tensor.detach, Tensor.requires_grad_, Tensor.is_inference}
 """Functions that hand a tensor on, and compute nothing: a parameter is promoted where it is used, and not kept."""
 
 

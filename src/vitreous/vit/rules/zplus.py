@@ -15,7 +15,8 @@ position      a constant that is added to tokens takes its share, as in the orig
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -139,15 +140,18 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = F.linear(tokens, weight, bias)
-        ctx.save_for_backward(tokens, weight, bias, result)
+        ctx.save_for_backward(tokens, weight, bias)
+        ctx.result, ctx.version = result.detach(), result._version  # noqa: SLF001  (the documented name)
         return result
 
     @staticmethod
     def backward(ctx: Any, *relevances: Any) -> tuple[Tensor, None, None]:
         (relevance,) = relevances
-        tokens, weight, bias, result = ctx.saved_tensors
+        tokens, weight, bias = ctx.saved_tensors
+        weight, result = weight.to(tokens.dtype), ctx.result
+        if result._version != ctx.version:  # noqa: SLF001
+            result, bias = F.linear(tokens, weight), None  # the model has overwritten it since
         products = result if bias is None else result - bias
-        weight = weight.to(tokens.dtype)
         if tokens.dim() != 3:
             return _zplus(tokens, weight, products, relevance), None, None
         start, stop = reached(relevance)
@@ -181,6 +185,9 @@ def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     return result
 
 
+Distribute: TypeAlias = Callable[..., tuple[Tensor | None, ...]]
+
+
 class _ByParts(torch.autograd.Function):
     """Any node whose backward is a function of its saved operands and the relevance: `rule(relevance, *operands)`.
 
@@ -188,22 +195,22 @@ class _ByParts(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, result: Tensor, rule: Callable[..., tuple[Tensor | None, ...]], *operands: Tensor) -> Tensor:
+    def forward(ctx: Any, boxed: tuple[Tensor], rule: Distribute, *operands: Tensor) -> Tensor:
         ctx.rule = rule
         ctx.save_for_backward(*operands)
-        return result.view_as(result)
+        return boxed[0]
 
     @staticmethod
     def backward(ctx: Any, *relevances: Any) -> tuple[Tensor | None, ...]:
         return None, None, *ctx.rule(relevances[0], *ctx.saved_tensors)
 
 
-def _by_parts(result: Tensor, rule: Callable[..., tuple[Tensor | None, ...]], *operands: Tensor) -> Tensor:
+def _by_parts(result: Tensor, rule: Distribute, *operands: Tensor) -> Tensor:
     """Give `result`, whose relevance `rule` distributes over the operands; it gives None for one that is a constant."""
     if not torch.is_grad_enabled() or not any(operand.requires_grad for operand in operands):
         return result
     same = [operand if carries(operand) else operand.to(result.dtype) for operand in operands]
-    found: Tensor = _ByParts.apply(result, rule, *same)
+    found: Tensor = _ByParts.apply((result,), rule, *same)
     return found
 
 
@@ -302,9 +309,22 @@ def _product(function: Function) -> Function:
 
 
 def _einsum(equation: str, *operands: Any) -> Tensor:
-    """Apply the rule of products to an einsum of two operands, given one by one or in a list."""
+    """Apply the rule of products to an einsum of two operands, given one by one or in a list.
+
+    One operand is rearranged, which moves its relevance along, or summed. Raises MethodNotApplicableError for three.
+    """
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
+    if len(operands) == 1:
+        taken, _, given = equation.replace(" ", "").partition("->")
+        moved = partial(torch.einsum, equation)
+        result: Tensor = (moved if sorted(taken) == sorted(given) else _pooled(moved))(operands[0])
+        return result
+    if len(operands) > 2:
+        raise MethodNotApplicableError(
+            f"The model multiplies {len(operands)} operands in one einsum, for which there is no rule of relevance.",
+            "Use a method that goes by gradients, for instance 'generic_attention'.",
+        )
     first, second = operands
     product: Tensor = _product(lambda left, right: torch.einsum(equation, left, right))(first, second)
     return product

@@ -63,3 +63,12 @@ ROUGH: dict[str, float] = {
     "xgradcam": 2.6e-4,
 }
 """Rounding, relative to a map's peak, of methods whose own definition makes it larger than that of others."""
+
+ILL_CONDITIONED: dict[tuple[str, object], str] = {
+    (
+        "precision",
+        "single",
+    ): "the Add rule divides sums that nearly cancel: in float32 the official maps of Transformer "
+    "Attribution and LRP differ from those in float64 by up to half of their peak, which is why double is the default",
+}
+"""Values of a parameter, with its name, for which two runs of one definition need not agree in their numbers."""

@@ -19,7 +19,7 @@ from torch import Tensor
 import vitreous as vt
 import vitreous.methods
 from contracts.cheap import CHEAP, ENOUGH
-from contracts.exempt import CANCELS, INAPPLICABLE, MISLEADING, PLANTED, ROUGH, SILENT
+from contracts.exempt import CANCELS, ILL_CONDITIONED, INAPPLICABLE, MISLEADING, PLANTED, ROUGH, SILENT
 from contracts.families import FAMILIES, HandwrittenViT, random_images, scramble
 from contracts.snapshot import nothing_changes
 from oracles.planted import BRIGHTEST, DARKEST, NOTHING, open_planted, planted_images
@@ -117,6 +117,8 @@ class Case:
             for wanted in (given, given | {"relu": False} if "relu" in given else given)
         )
         assert found.shape == own.shape
+        if any(item in ILL_CONDITIONED for item in given.items()):
+            return
         difference = (found - own).abs().flatten(1).amax(1)
         allowed = ROUGH.get(name, ROUNDING) * before.abs().flatten(1).amax(1) + CANCELS.get(name, 0.0)
         assert (difference <= allowed).all(), (given, difference)

@@ -31,9 +31,9 @@ def token_transformation(trace: Trace) -> PatchMap:
     mixes; in an MLP the tokens e before it become f, what it adds to the stream.
 
     There is no official code, and no map to compare with: this follows the formulas of the paper, and what counts as
-    transformed is our reading of them. Another reimplementation takes the whole stream behind each part for f. Where a class
-    token is read, what the skip connections carry stays in that token; otherwise it puts |e_i| under the map, the
-    same for every target. Assumes that the block normalises the stream between attention and MLP, as pre-norm
+    transformed is our reading of them. Another reimplementation takes the whole stream behind each part for f. Where
+    a class token is read, what the skip connections carry stays in that token; otherwise it puts |e_i| under the map,
+    the same for every target. Assumes that the block normalises the stream between attention and MLP, as pre-norm
     blocks do. Raises MethodNotApplicableError where the output projection of an attention cannot be seen.
     """
     row = trace.reading.to(trace.attention[0].dtype).unsqueeze(1)

@@ -231,7 +231,7 @@ def test_doctor_tells_layout_checks_and_methods(weights):
         assert part in told
     facts = json.loads(run("doctor", MODEL, "--weights", weights, "--json").stdout)
     assert facts["grid"] == [10, 10]
-    refused = [method["name"] for method in facts["methods"] if not method["applies"]]
+    refused = [method["method"] for method in facts["methods"] if not method["applies"]]
     assert refused == ["cam"]  # it is about heads that read a mean
 
 

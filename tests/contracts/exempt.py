@@ -1,6 +1,6 @@
 """Where the contract of methods does not hold, each with the reason. Nothing is left out of it anywhere else."""
 
-from oracles.planted import DARKEST
+from oracles.planted import BRIGHTEST, DARKEST
 
 INAPPLICABLE: dict[str, tuple[str, ...]] = {
     # Their heads read a class token, that and the mean, or a pooling attention; CAM is about the mean alone.
@@ -44,6 +44,8 @@ whose own definition divides by what is zero there says nothing about it, and st
 
 MISLEADING: dict[tuple[str, object, int], str] = {
     ("fill", "black", DARKEST): "a patch that is painted black is the darkest, whichever it is",
+    ("show", "agreement", BRIGHTEST): "methods also agree about patches that are not read",
+    ("show", "agreement", DARKEST): "methods also agree about patches that are not read",
 }
 """Values of a parameter that make a question about the planted model meaningless: name, value, output, reason."""
 
@@ -61,6 +63,8 @@ ROUGH: dict[str, float] = {
     # The figures are by how much the float32 maps of pytorch-grad-cam differ from its float64 maps on a real model.
     "gradcam_plus_plus": 8.5e-4,
     "xgradcam": 2.6e-4,
+    # Medians are taken off its parts, and agreement is a ratio of what is left.
+    "consensus": 1e-4,
 }
 """Rounding, relative to a map's peak, of methods whose own definition makes it larger than that of others."""
 

@@ -23,9 +23,16 @@ import timm
 import torch
 
 import vitreous as vt
+from vitreous.methods._method import METHODS
 
 BATCH = 8
-TARGETS = {"agcam": 2.1, "generic_attention": 2.1, "gradcam": 1.3, "compare 8 methods": 3.0}
+TARGETS = {
+    "agcam": 2.1, "generic_attention": 2.1, "gradcam": 1.3, "compare 8 methods": 3.0, "all one-pass attention": 3.5,
+    "attnlrp": 3.5, "reslrp": 3.5,
+}  # fmt: skip
+ATTENTION = tuple(name for name in METHODS if METHODS[name].shows_attention and METHODS[name].shares_pass)
+"""All methods of attention, and of attention and gradient, that live on one pass of the model."""
+
 EIGHT = (
     "raw_attention", "mean_attention", "rollout", "saliency", "gradcam", "attention_gradcam", "agcam", "generic_attention",
 )  # fmt: skip
@@ -43,6 +50,8 @@ def build(only: str | None = None) -> dict[str, Contender]:
         "fused forward": lambda: lambda: fused_forward(model, inputs),
         **{name: ours(model, images, name) for name in ("rollout", "gradcam", "generic_attention", "agcam")},
         "compare 8 methods": ours(model, images, *EIGHT),
+        "all one-pass attention": ours(model, images, *ATTENTION),
+        **{name: ours(model, images, name) for name in ("attnlrp", "reslrp", "libragrad")},
         "pytorch-grad-cam GradCAM": lambda: peer_gradcam(model, inputs),
         "captum Saliency": lambda: peer_saliency(model, inputs),
     }
@@ -126,12 +135,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     arguments.add_argument("--rounds", type=int, default=9)
     arguments.add_argument("--json", type=Path)
+    arguments.add_argument("--only", nargs="*", help="contenders, beside the fused forward; all if left out")
     arguments.add_argument("--peak-of", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     if chosen.peak_of:
         print(peak_of(chosen.peak_of))
         return
-    contenders = build()
+    contenders = {name: run for name, run in build().items() if name in {"fused forward", *(chosen.only or [name])}}
     peaks = {name: round(measure_memory(name)) for name in contenders}
     ratios = measure_ratios(contenders, chosen.rounds)
     rows = []

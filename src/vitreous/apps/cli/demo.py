@@ -16,6 +16,18 @@ from vitreous.apps.cli._running import ModelOptions, told_errors
 from vitreous.apps.cli.compare import deliver_comparison
 from vitreous.apps.cli.explain import DEFAULT_MODEL, deliver_explanation
 
+SHOWN = (
+    "rollout",
+    "rfem_class",
+    "gradcam",
+    "agcam",
+    "generic_attention",
+    "legrad",
+    "attnlrp",
+    "consensus",
+)
+"""One method of each kind, so that the sheet can be read."""
+
 
 def run(
     model: Annotated[
@@ -48,12 +60,12 @@ def run(
 
 
 def _explain_cat(model: str, weights: str | None, out: Path) -> list[Path]:
-    """Explain the photograph by one method and by all that apply, and give the pictures that were written."""
+    """Explain the photograph by one method and by one of each kind, and give the pictures that were written."""
     import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
 
     photo = _cat(out)
     vit = ModelOptions(model, weights, None, None, None, None).open()
-    maps = vt.compare(vit, photo)
+    maps = vt.compare(vit, photo, SHOWN)
     for problem in (
         deliver_explanation(maps["agcam"], photo, out / "cat.agcam", overwrite=True, as_json=False),
         deliver_comparison(maps, photo, out / "cat", overwrite=True, as_json=False),

@@ -93,10 +93,13 @@ class Case:
     maps: dict[str, list[tuple[dict[str, Any], Tensor]]]
 
     @staticmethod
-    def of(vit: vt.Vit, images: Tensor, targets: list[Any]) -> "Case":
+    def of(vit: vt.Vit, images: Tensor, targets: list[Any], most: int | None = None) -> "Case":
+        """Ask every method, in at most so many of its variants, the defaults first."""
         with vit.trace(images, targets) as trace:
             maps = {
-                name: [(given, METHODS[name].function(trace, **given).detach()) for given in variants(METHODS[name])]
+                name: [
+                    (given, METHODS[name].function(trace, **given).detach()) for given in variants(METHODS[name])[:most]
+                ]
                 for name in NAMES
                 if not METHODS[name].why_not(vit)
             }
@@ -309,7 +312,7 @@ def test_frozen_weights_give_the_same_maps(family):
     vit, case = FAMILIES[family].open(), explained(family)
     vit.model.requires_grad_(False)
     with nothing_changes(vit.model):
-        assert_same_case(Case.of(vit, case.images, case.targets), case)
+        assert_same_case(Case.of(vit, case.images, case.targets, most=1), case)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -320,9 +323,9 @@ def test_the_callers_grad_mode_does_not_matter(family, mode):
         vit = FAMILIES[family].open()  # built and opened in the mode: its weights may be inference tensors
         for model in (opened(family), vit):
             with nothing_changes(model.model):
-                found = Case.of(model, case.images, case.targets)
+                found = Case.of(model, case.images, case.targets, most=1)
             assert_same_case(found, case)
-    assert_same_case(Case.of(vit, case.images, case.targets), case)
+    assert_same_case(Case.of(vit, case.images, case.targets, most=1), case)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

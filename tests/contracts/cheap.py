@@ -15,5 +15,6 @@ CHEAP: dict[str, dict[str, int | float]] = {
 
 ENOUGH: dict[str, dict[str, int]] = {
     "integrated_gradients": {"nodes": 50},  # attention of the planted model turns over within a fortieth of the path
+    "rise": {"masks": 400, "cells": 6},  # its masks are coarse, and random
 }
 """What it takes instead to find the exact truth of the planted model."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, discard_smallest, fuse, read_row
+from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, fuse, read_row
+from oracles.slow_attention import discard_smallest
 
 
 @dataclass(frozen=True)

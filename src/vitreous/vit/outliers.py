@@ -49,7 +49,7 @@ def outlying_tokens(trace: Trace, times: float = TIMES) -> list[tuple[OutlyingTo
 
     >>> import vitreous as vt
     >>> vit = vt.open_vit("bundled:scenes")
-    >>> with vit.trace(vt.worlds.scenes()[0].photo().tensor()[None]) as trace:
+    >>> with vit.trace(torch.rand(1, 3, 96, 96)) as trace:
     ...     outlying_tokens(trace)
     [()]
     """

@@ -43,7 +43,7 @@ def deep(vit: SlowViT, pixels: Tensor) -> DeepRun:
         scores.append(block_scores)
         attention.append(block_attention)
     logits, reads = head(vit, tokens)
-    return DeepRun(SlowRun(pixels, logits, reads, scores, attention, []), stream, between, handed)
+    return DeepRun(SlowRun(pixels, logits, reads, scores, attention, [], stream[1:]), stream, between, handed)
 
 
 def head(vit: SlowViT, tokens: Tensor) -> tuple[Tensor, list[float]]:

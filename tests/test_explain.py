@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file as save_torch_file
 
 import vitreous as vt
-from contracts.exempt import CANCELS
+from contracts.exempt import CANCELS, INAPPLICABLE, ROUGH
 from contracts.families import PATCH, WIDE, random_images, scramble, timm_vit
 from vitreous.core import errors
 from vitreous.core.errors import InputError, NonFiniteError, OutputError, TargetError, VitreousError
@@ -34,8 +34,9 @@ class Counting:
 
     def __call__(self, model, inputs):
         self.images.append(len(inputs))
-        white = inputs.amin((1, 2, 3)) > 1.5
-        return torch.where(white[:, None], torch.nan, model(inputs))
+        white = inputs.detach().amin((1, 2, 3)) > 1.5
+        logits = model(inputs)
+        return torch.where(white[:, None], torch.nan, logits) if bool(white.any()) else logits
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def relevances(maps):
 
 def assert_close(found, expected, name=None):
     assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max() + CANCELS.get(name, 0.0)
+    assert np.abs(found - expected).max() <= ROUGH.get(name, 1e-5) * np.abs(expected).max() + CANCELS.get(name, 0.0)
 
 
 # --- what is computed, and how often
@@ -152,7 +153,7 @@ def test_compare_gives_the_same_maps_as_explain(vit):
     together = vt.compare(vit, picture(), target=3)
     for name, heatmap in together.items():
         (alone,) = vt.explain(vit, picture(), name, target=3)
-        assert_close(heatmap.relevance, alone.relevance)
+        assert_close(heatmap.relevance, alone.relevance, heatmap.provenance.method)
 
 
 def test_compare_keeps_the_order_and_the_parameters_it_was_given(vit):
@@ -285,7 +286,7 @@ def test_an_image_for_which_the_model_gives_nan_fails_alone(vit, size):
     for number in (0, 2, 3):
         alone = vt.compare(vit, images[number : number + 1], ["agcam", "rollout"], number)[0]
         for name, heatmap in results[number].items():
-            assert_close(heatmap.relevance, alone[name].relevance)
+            assert_close(heatmap.relevance, alone[name].relevance, name)
     with pytest.raises(NonFiniteError):
         vt.explain(vit, images)
 
@@ -426,7 +427,9 @@ def test_a_model_without_classes_has_no_predicted_one(embedder):
 @pytest.mark.parametrize(("name", "near"), [("agcamm", "agcam"), ("roll_out", "rollout"), ("Saliency", "saliency")])
 def test_an_unknown_method_is_refused_with_near_names(vit, call, name, near):
     for ask in (lambda: vt.explain(vit, picture(), name), lambda: vt.compare(vit, picture(), ["agcam", name])):
-        with pytest.raises(errors.UnknownNameError, match=f"{name!r}.*Did you mean .*{near!r}.*Known: agcam, "):
+        with pytest.raises(
+            errors.UnknownNameError, match=f"{name!r}.*Did you mean .*{near!r}.*Known: ablation_cam, agcam, "
+        ):
             ask()
     assert call == []
 
@@ -462,7 +465,7 @@ def test_the_record_of_a_photograph_is_complete(vit, photos):
     (heatmap,) = vt.explain(vit, photos[1], "gradcam", "koala", "pad", seed=7, relu=False)
     record = heatmap.provenance
     assert (record.method, record.paper, record.seed) == ("gradcam", "arXiv:1610.02391", 7)
-    assert record.parameters == {"block": -1, "relu": False}
+    assert record.parameters == {"block": -1, "relu": False, "plus": False}
     assert (record.target, record.image) == ("koala (4)", photos[1].name)
     assert record.image_digest == read_photo(photos[1]).digest
     assert record.preprocessing == {
@@ -549,7 +552,7 @@ def heatmap(vit, photos):
     return vt.explain(vit, photos[0], "gradcam", vt.Contrast(1, 2), relu=False)[0]
 
 
-@pytest.mark.parametrize("name", vt.list_methods())
+@pytest.mark.parametrize("name", [name for name in vt.list_methods() if name not in INAPPLICABLE])
 def test_a_saved_heatmap_comes_back_to_the_last_bit(vit, photos, tmp_path, name):
     (made,) = vt.explain(vit, photos[0], name, vt.Contrast("koala", 0), "pad")
     path = made.save(tmp_path / "new" / "folder" / "höhe.vitreous")

@@ -144,7 +144,7 @@ def test_pixel_methods_still_apply(name):
     for method in ("rollout", "agcam", "generic_attention"):
         with pytest.raises(MethodNotApplicableError, match=r"VX-E206.*no plain attention.*'saliency'"):
             vt.explain(vit, images, method, target=0)
-    assert set(vt.compare(vit, images, target=0)[0]) == {"saliency"}
+    assert set(vt.compare(vit, images, target=0)[0]) == {"input_x_gradient", "saliency"}
 
 
 # -- 24, 35: spellings of attention ----------------------------------------------------------------------------------------

@@ -122,8 +122,8 @@ def test_wrong_names_and_sizes():
         vt.open_vit("bundled:scenes", num_classes=3)
 
 
-def test_every_method_explains_a_scene(vit):
+def test_every_method_of_one_pass_explains_a_scene(vit):
     sample = vt.worlds.scenes()[0]
-    maps = vt.compare(vit, sample.image, vt.list_methods(), target=sample.label)
-    assert set(maps) == set(vt.list_methods())
+    maps = vt.compare(vit, sample.image, target=sample.label)
+    assert {"agcam", "gradcam", "legrad", "rfem_class", "rollout", "saw"} < set(maps)
     assert maps["agcam"].relevance.shape == (12, 12)

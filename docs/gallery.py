@@ -30,7 +30,7 @@ from vitreous.show.transform import PATCH_SUM_SENTENCE, SHARE_SENTENCE, SHARE_UN
 from vitreous.show.typeset import GREY_INK, beside, stack, text_block, with_margin
 
 DOCS = Path(__file__).parent
-SIDE, LABEL, TEXT, SMALL, GAP = 128, 170, 14, 12, 6
+SIDE, LABEL, TEXT, SMALL, GAP = 128, 215, 14, 12, 6
 COLUMNS = 6
 COAT = Coat()
 PAGE = """# Gallery

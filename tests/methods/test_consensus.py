@@ -10,7 +10,7 @@ from contracts.families import random_images, scramble, timm_vit
 from oracles.compare import assert_same, case_name, trace_map
 from vitreous.methods.consensus import concordance
 
-DEFAULT = ("saw", "rfem_class", "libragrad")
+DEFAULT = ("saw", "attnlrp", "libragrad")
 CASES = [
     ("consensus", {}),
     ("consensus", {"show": "agreement"}),
@@ -100,9 +100,7 @@ def test_kendalls_w_of_textbook_ranks():
 
 def test_the_record_says_how_far_the_parts_agree(small):
     (heatmap,) = vt.explain(small, random_images(small, 1), "consensus", 1)
-    (note,) = [
-        note for note in heatmap.provenance.notes if note.startswith("Kendall's W of saw, rfem_class, libragrad")
-    ]
+    (note,) = [note for note in heatmap.provenance.notes if note.startswith("Kendall's W of saw, attnlrp, libragrad")]
     assert 0 <= float(note.split(": ")[1].rstrip(".")) <= 1
     assert np.isfinite(heatmap.relevance).all()
 

@@ -18,10 +18,10 @@ from vitreous.apps.cli.explain import DEFAULT_MODEL, deliver_explanation
 
 SHOWN = (
     "rollout",
-    "rfem_class",
     "gradcam",
     "agcam",
     "generic_attention",
+    "saw",
     "legrad",
     "attnlrp",
     "consensus",

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import asdict
 
 import mitsuba
 import numpy as np
@@ -62,9 +63,33 @@ def test_rendering_them_again_gives_the_same_bytes(place):
         assert_same_picture(render(one.scene).image, np.asarray(one.image))
 
 
+def assert_same_scene(found, expected):
+    """Equal but for the last bits: where a board stands is computed by products whose rounding depends on the processor."""
+    numbers, others = zip(*(leaves(asdict(scene)) for scene in (found, expected)), strict=True)
+    assert others[0] == others[1]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-9, abs=1e-9)
+
+
+def leaves(value):
+    """All floats of nested dicts, lists and tuples, and everything else in them, in order."""
+    if isinstance(value, float):
+        return [value], []
+    if not isinstance(value, dict | list | tuple):
+        return [], [value]
+    numbers, others = [], list(value) if isinstance(value, dict) else [len(value)]
+    for item in value.values() if isinstance(value, dict) else value:
+        below = leaves(item)
+        numbers += below[0]
+        others += below[1]
+    return numbers, others
+
+
 def test_every_scene_has_every_counterfactual():
     for sample in scenes():
-        assert [(one.kind, one.number, one.scene) for one in sample.stored()] == list(counterfactuals(sample.scene))
+        expected = list(counterfactuals(sample.scene))
+        assert [(one.kind, one.number) for one in sample.stored()] == [(kind, number) for kind, number, _ in expected]
+        for one, (_, _, scene) in zip(sample.stored(), expected, strict=True):
+            assert_same_scene(one.scene, scene)
         removals = sample.removals()
         assert [one.number for one in removals] == list(range(len(sample.things)))
         assert [one.scene for one in removals] == [

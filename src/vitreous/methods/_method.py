@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError
-
-from vitreous.core.errors import InputError, MethodNotApplicableError, near_matches
+from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.core.registry import Registry
+from vitreous.core.signature import complete_parameters
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit
@@ -99,25 +98,7 @@ class Method:
         Raises InputError for a parameter that the method does not have, naming near matches, and for a value
         that is not what the method's signature says. Ranges are left to the method itself.
         """
-        for name in given:
-            if name not in self.defaults:
-                near = near_matches(name, self.defaults)
-                raise InputError(
-                    f"Method {self.name!r} has no parameter {name!r}. {near}".strip(),
-                    f"It has: {', '.join(self.defaults) or 'none'}.",
-                )
-        return {**self.defaults, **{name: self._checked(name, value) for name, value in given.items()}}
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """Check one value against the annotation of its parameter; a whole number will do for a float."""
-        expected = inspect.signature(self.function).parameters[name].annotation
-        try:
-            return TypeAdapter(expected).validate_python(value)
-        except ValidationError as problem:
-            raise InputError(
-                f"Method {self.name!r} got {name}={value!r}.",
-                f"Expected {getattr(expected, '__name__', expected)}: {problem.errors()[0]['msg'].lower()}.",
-            ) from problem
+        return complete_parameters("Method", self.name, self.function, given)
 
     def is_signed(self, parameters: Parameters) -> bool:
         """Whether the map can be negative with these parameters, which have to be complete."""

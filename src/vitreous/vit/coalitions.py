@@ -5,6 +5,7 @@ token dropping allow. Memory is bounded whatever is asked, and the numbers do no
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
 
 import torch
@@ -27,6 +28,10 @@ BLUR = 1 / 8
 and sees the image continued by its mirror image."""
 
 
+Read: TypeAlias = Callable[[Float[Tensor, "m k"], Int[Tensor, " m"]], Tensor]
+"""What to keep of the logits of some sets: given with them the image that each set is of. Gives a row for each."""
+
+
 def coalition_scores(trace: Trace, keep: Bool[Tensor, "b m p"], fill: Fill = "drop") -> Float[Tensor, "b m"]:
     """Give the score of each image's own target with only the patches `keep` seen, for m sets of each image.
 
@@ -36,20 +41,31 @@ def coalition_scores(trace: Trace, keep: Bool[Tensor, "b m p"], fill: Fill = "dr
     """
     images, sets, _ = keep.shape
     owner = torch.arange(images).repeat_interleave(sets)
-    flat = keep.flatten(0, 1).to(trace.inputs.device)
+    return read_sets(trace, owner, keep.flatten(0, 1), fill, partial(_target_score, trace)).reshape(images, sets)
+
+
+def read_sets(trace: Trace, owner: Int[Tensor, " m"], keep: Bool[Tensor, "m p"], fill: Fill, read: Read) -> Tensor:
+    """Run the model on sets of patches, set i of the batch's image `owner[i]`; keep what `read` makes of the logits.
+
+    Otherwise as `coalition_scores`; images may have different numbers of sets, or none.
+    """
+    flat = keep.to(trace.inputs.device)
     if fill == "drop":
-        trace.forwards += sets
+        trace.forwards += -(-len(owner) // len(trace.images))
         how = token_dropping(trace.vit).describe()
-        for image in range(images):
+        for image in sorted(set(owner.tolist())):
             if how not in trace.notes[image]:
                 trace.note(image, how)
-        logits = dropped_logits(trace.vit, trace.inputs.detach(), owner, flat)
-        return trace.target.select(owner).score(logits).reshape(images, sets)
+        return read(dropped_logits(trace.vit, trace.inputs.detach(), owner, flat), owner)
 
     def blend(rows: Tensor) -> Images:
         return _blend(trace, owner[rows], patches_to_pixels(trace, flat[rows]), fill)
 
-    return _score(trace, owner, blend).reshape(images, sets)
+    return _through(trace, owner, blend, read)
+
+
+def _target_score(trace: Trace, logits: Float[Tensor, "m k"], owner: Int[Tensor, " m"]) -> PerImage:
+    return trace.target.select(owner).score(logits)
 
 
 def blended_scores(trace: Trace, masks: Float[Tensor, "b m H W"], fill: Fill) -> Float[Tensor, "b m"]:
@@ -101,13 +117,18 @@ def _blend(trace: Trace, owner: Tensor, masks: Tensor, fill: Fill) -> Images:
 
 
 def _score(trace: Trace, owner: Tensor, make: Callable[[Tensor], Images]) -> PerImage:
-    """Score inputs that are made when they are needed: `make` is given the numbers of the rows of one pass."""
+    """Score inputs by the targets of the images that they are of; see `_through`."""
+    return _through(trace, owner, make, partial(_target_score, trace))
+
+
+def _through(trace: Trace, owner: Tensor, make: Callable[[Tensor], Images], read: Read) -> Tensor:
+    """Run inputs that are made when they are needed: `make` is given the numbers of the rows of one pass."""
     trace.forwards += -(-len(owner) // len(trace.images))
     found = []
     for rows in torch.arange(len(owner)).chunk(-(-len(owner) // rows_per_pass(trace.vit))):
         with torch.no_grad():
             logits = finite_logits(trace.vit.body.forward(make(rows)))
-        found.append(trace.target.select(owner[rows]).score(logits))
+        found.append(read(logits, owner[rows]))
     return torch.cat(found)
 
 

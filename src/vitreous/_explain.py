@@ -10,44 +10,31 @@ together, which is why the planning is here and not in the methods.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from vitreous._plan import Methods, Planned, Targets, joint_capture, one_target_each, plan_methods, relevance_of
 from vitreous._prepare import Prepared, prepare
 from vitreous._record import top_predictions, write_record
-from vitreous.core.errors import InputError, NonFiniteError, VitreousError
+from vitreous.core.errors import InputError, VitreousError
 from vitreous.core.frame import Fit
 from vitreous.core.heatmap import Heatmap, PhotoSource
 from vitreous.core.images import Photo
 from vitreous.core.target import Target, check_targets
-from vitreous.methods._method import METHODS, Method
+from vitreous.methods._method import METHODS
 from vitreous.vit.ambient import exact
 from vitreous.vit.memory import batch_that_fits
-from vitreous.vit.outliers import remark_outlying
 from vitreous.vit.passes import Capture
-from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit, check_form
 
 MOST_PER_BATCH = 8
 Sources: TypeAlias = PhotoSource | Sequence[PhotoSource] | Tensor
-Methods: TypeAlias = Sequence[str] | Mapping[str, Mapping[str, Any]]
-Targets: TypeAlias = Target | Sequence[Target]
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """A method with all its parameters: those that were given, and the defaults of the others."""
-
-    method: Method
-    parameters: dict[str, Any]
 
 
 def explain(
@@ -167,17 +154,17 @@ def explain_each(
             else:
                 result["agcam"].save(path.with_suffix(".vitreous"))
     """
-    plan = _plan(vit, methods)
+    plan = plan_methods(vit, methods)
     if isinstance(images, Tensor):
         check_form(images, vit.preprocessing.size)
     count = len(images)
     if count == 0:
         raise InputError("images is empty.", "Give at least one image.")
-    targets = _targets(target, count)
+    targets = one_target_each(target, count)
     check_targets(targets, vit.outputs, vit.labels, vit.has_classes)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
-    capture = _joint_capture(vit, plan)
+    capture = joint_capture(vit, plan)
     size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH)
     early = [prepare(vit, images, index, fit) for index in range(count)] if check_first else None
     problems = [item for item in early or [] if isinstance(item, VitreousError)]
@@ -212,58 +199,10 @@ def _as_list(images: Sources) -> Sequence[PhotoSource] | Tensor:
     return images
 
 
-def _plan(vit: Vit, methods: Methods | None) -> list[_Planned]:
-    """Resolve method names and parameters before an image is read, so that a mistyped name costs nothing.
-
-    None stands for all methods that apply and share one pass, without controls. Raises UnknownNameError,
-    InputError for a parameter that a method does not have or for no method at all, and
-    MethodNotApplicableError for a method named that means nothing on this model.
-    """
-    if methods is None:
-        shared = [name for name in METHODS if METHODS[name].shares_pass and not METHODS[name].control]
-        methods = [name for name in shared if not METHODS[name].why_not(vit)]
-    if isinstance(methods, str):
-        methods = [methods]
-    given = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
-    if not given:
-        raise InputError("methods is empty.", "Name at least one method; see vt.list_methods().")
-    plan = [_Planned(METHODS[name], METHODS[name].complete(parameters)) for name, parameters in given.items()]
-    for item in plan:
-        item.method.require_applicable(vit)
-    return plan
-
-
-def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
-    """The least that one pass must keep to serve all methods: from the earliest block that any of them reads."""
-    each = [item.method.capture(vit, item.parameters) for item in plan]
-    return Capture(
-        min(capture.first for capture in each),
-        any(capture.graph for capture in each),
-        any(capture.pixels for capture in each),
-        any(capture.inputs for capture in each),
-        any(capture.tokens for capture in each),
-    )
-
-
-def _targets(target: Targets, count: int) -> list[Target]:
-    """Give one target for each image.
-
-    Only a list or tuple means one each: a name is a sequence of letters as well.
-    """
-    if not isinstance(target, list | tuple):
-        return [target] * count  # type: ignore[list-item]
-    if len(target) != count:
-        raise InputError(
-            f"target is a list of {len(target)} for {count} images.",
-            "Give one target, or one for each image.",
-        )
-    return list(target)
-
-
 def _explain_batch(
     vit: Vit,
     prepared: list[Prepared],
-    plan: list[_Planned],
+    plan: list[Planned],
     targets: list[Target],
     capture: Capture,
     seed: int,
@@ -287,7 +226,7 @@ def _explain_batch(
 def _run_batch(
     vit: Vit,
     prepared: list[Prepared],
-    plan: list[_Planned],
+    plan: list[Planned],
     targets: list[Target],
     capture: Capture,
     seed: int,
@@ -302,7 +241,7 @@ def _run_batch(
     images = torch.stack([item.image for item in prepared])
     # An autocast of the caller's would change the methods' own arithmetic, and the record would not tell.
     with exact(vit.device), vit.trace(images, targets, capture=capture, seed=seed) as trace:
-        found = {item.method.name: _relevance(item, trace) for item in plan}
+        found = {item.method.name: relevance_of(item, trace) for item in plan}
         seconds = time.perf_counter() - began
         record = partial(write_record, vit, trace, seed=seed, seconds=seconds)
         predictions = top_predictions(vit, trace)
@@ -327,30 +266,3 @@ def _run_batch(
             }
             for index, image in enumerate(prepared)
         ]
-
-
-@dataclass(frozen=True)
-class _Found:
-    """One method's maps of a batch, "b gh gw" or "b H W", and what it remarked about each."""
-
-    relevance: np.ndarray
-    notes: list[tuple[str, ...]]
-
-
-def _relevance(item: _Planned, trace: Trace) -> _Found:
-    """Ask one method, and give its map as float32 on the CPU.
-
-    Raises NonFiniteError: a map with a single NaN would look whole after resampling, and mean nothing.
-    """
-    for notes in trace.notes:
-        notes.clear()
-    with torch.no_grad():  # what a method computes from the trace is no part of the trace's graph
-        found = item.method.function(trace, **item.parameters).float()
-        if item.method.shows_attention:
-            remark_outlying(trace, item.method.blocks(trace.vit, item.parameters))
-    if not bool(torch.isfinite(found).all()):
-        raise NonFiniteError(
-            f"Method {item.method.name!r} gave NaN or infinity.",
-            "Run the model in float32, or use another method.",
-        )
-    return _Found(found.cpu().numpy(), [tuple(notes) for notes in trace.notes])

@@ -1,0 +1,127 @@
+"""Plan: what an evaluation is to do, resolved before an image is read. The same plan gives the same rows everywhere."""
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from vitreous._plan import Planned, joint_capture
+from vitreous.core.errors import InputError
+from vitreous.core.frame import Fit
+from vitreous.core.target import Target
+from vitreous.methods._method import METHODS
+from vitreous.metrics._metric import METRICS, Metric
+from vitreous.vit.memory import batch_that_fits
+from vitreous.vit.passes import Capture
+from vitreous.vit.vit import Vit
+
+Asked: TypeAlias = str | Sequence[str] | Mapping[str, Mapping[str, Any]]
+"""Names, each with parameters in brackets if it needs any, "gradcam(plus=True)"; or a mapping from names to
+parameters."""
+
+TRUE_CLASS = "label"
+"""The target that is each image's own class, as the data set knows it."""
+
+MOST_PER_BATCH = 8
+CONTROL = "random"
+"""The control without which no table says how much chance is in it; it is always evaluated."""
+
+
+@dataclass(frozen=True)
+class PlannedMetric:
+    """A metric with all its parameters."""
+
+    metric: Metric
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """Methods and metrics by label, and how images become batches.
+
+    target      as in `explain`; or "label", the class that the data set gives
+    batch_size  images traced together. Numbers differ by rounding between sizes, so it is part of the plan
+    """
+
+    methods: dict[str, Planned]
+    metrics: dict[str, PlannedMetric]
+    target: Target
+    fit: Fit
+    seed: int
+    batch_size: int
+
+    def capture(self, vit: Vit) -> Capture:
+        """The least that a pass must keep for all methods."""
+        return joint_capture(vit, list(self.methods.values()))
+
+
+def plan_evaluation(
+    vit: Vit, methods: Asked | None, metrics: Asked | None, target: Target, fit: Fit, batch_size: int | None, seed: int
+) -> EvaluationPlan:
+    """Resolve names and parameters.
+
+    methods     None takes every method that applies and lives on the shared pass. The random control is always added
+    metrics     None takes every metric that does not run methods again
+    batch_size  None takes at most 8, and as many as half of the free memory holds
+
+    Raises UnknownNameError, InputError for parameters or an empty list, and MethodNotApplicableError.
+    """
+    if methods is None:
+        methods = [name for name in METHODS if METHODS[name].shares_pass and not METHODS[name].why_not(vit)]
+    if metrics is None:
+        metrics = [name for name in METRICS if not METRICS[name].reruns]
+    asked = read_asked(methods, "methods")
+    if all(name != CONTROL for name, _ in asked.values()):
+        asked[CONTROL] = (CONTROL, {})
+    planned = {label: Planned(METHODS[name], METHODS[name].complete(given)) for label, (name, given) in asked.items()}
+    for item in planned.values():
+        item.method.require_applicable(vit)
+    chosen = {
+        label: PlannedMetric(METRICS[name], METRICS[name].complete(given))
+        for label, (name, given) in read_asked(metrics, "metrics").items()
+    }
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
+    size = batch_size or batch_that_fits(vit, joint_capture(vit, list(planned.values())), MOST_PER_BATCH)
+    return EvaluationPlan(planned, chosen, target, fit, seed, size)
+
+
+def read_asked(asked: Asked, argument: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Give name and parameters of each label. Raises InputError for an empty list, or one that is not understood.
+
+    >>> read_asked(["rollout", "gradcam(plus=True)"], "methods")
+    {'rollout': ('rollout', {}), 'gradcam(plus=True)': ('gradcam', {'plus': True})}
+    """
+    if isinstance(asked, Mapping):
+        found = {_label(name, given): (name, dict(given)) for name, given in asked.items()}
+    else:
+        calls = [_read_call(text, argument) for text in ([asked] if isinstance(asked, str) else asked)]
+        found = {_label(name, given): (name, given) for name, given in calls}
+    if not found:
+        raise InputError(f"{argument} is empty.", f"Name at least one; see vt.list_{argument}().")
+    return found
+
+
+def _label(name: str, given: Mapping[str, Any]) -> str:
+    """Write name and parameters as one would type them."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})" if given else name
+
+
+def _read_call(text: str, argument: str) -> tuple[str, dict[str, Any]]:
+    """Read "name" or "name(key=value, …)", where values are Python's own constants. Nothing is evaluated."""
+    name, bracket, _ = text.partition("(")
+    if not bracket:
+        return text.strip(), {}
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        understood = isinstance(call, ast.Call) and not call.args
+        keywords = call.keywords if isinstance(call, ast.Call) else []
+        given = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in keywords}
+    except (SyntaxError, ValueError):
+        understood = False
+    if not understood:
+        raise InputError(
+            f"{argument} has {text!r}, which is not understood.",
+            f"Write {name.strip()}(parameter=value): numbers as they are, text in quotation marks.",
+        )
+    return name.strip(), given

@@ -11,8 +11,11 @@ compare                     several methods on the same images, sharing one trac
 explain_each                the same one batch at a time, with errors as results, for long lists
 list_methods                the names that `method` and `methods` accept
 randomised                  a copy of a model with random weights, to see whether a map depends on what was learned
+evaluate                    methods, metrics and samples in, rows with their costs out: an `Evaluation`
+list_metrics                the names that `metrics` accepts
 doctor                      what was found out about a model, and which methods apply to it
 Heatmap, Frame, Provenance  the raw map, where it lies on the photograph, and how it was made
+Evaluation                  rows of an evaluation, and what they were made of
 Contrast                    a target that asks why one class rather than another
 Preprocessing               what a model expects of its input, for modules that do not say it themselves
 Vit, Trace, Capture         an opened model, one watched pass of it, and what that pass is to keep
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from vitreous import worlds
     from vitreous._doctor import doctor
     from vitreous._explain import compare, explain, explain_each, list_methods
+    from vitreous.bench.evaluate import Evaluation, evaluate, list_metrics
     from vitreous.core.errors import VitreousError
     from vitreous.core.frame import Frame
     from vitreous.core.heatmap import Heatmap
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Capture": "vitreous.vit.passes",
     "Contrast": "vitreous.core.target",
+    "Evaluation": "vitreous.bench.evaluate",
     "Frame": "vitreous.core.frame",
     "Heatmap": "vitreous.core.heatmap",
     "Preprocessing": "vitreous.core.preprocessing",
@@ -62,9 +67,11 @@ _HOME = {
     "VitreousError": "vitreous.core.errors",
     "compare": "vitreous._explain",
     "doctor": "vitreous._doctor",
+    "evaluate": "vitreous.bench.evaluate",
     "explain": "vitreous._explain",
     "explain_each": "vitreous._explain",
     "list_methods": "vitreous._explain",
+    "list_metrics": "vitreous.bench.evaluate",
     "open_vit": "vitreous.vit.open",
     "randomised": "vitreous.vit.randomise",
 }
@@ -72,6 +79,7 @@ _HOME = {
 __all__ = [
     "Capture",
     "Contrast",
+    "Evaluation",
     "Frame",
     "Heatmap",
     "Preprocessing",
@@ -82,9 +90,11 @@ __all__ = [
     "__version__",
     "compare",
     "doctor",
+    "evaluate",
     "explain",
     "explain_each",
     "list_methods",
+    "list_metrics",
     "open_vit",
     "randomised",
     "worlds",

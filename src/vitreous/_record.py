@@ -1,16 +1,13 @@
 """The record of a map: which model, weights, image, parameters and versions it came from, and what was predicted."""
 
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from vitreous._prepare import Prepared
-from vitreous._version import __version__
 from vitreous.core.provenance import Prediction, Provenance
 from vitreous.core.target import label_of
+from vitreous.core.versions import versions_in_use
 from vitreous.methods._method import Method
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit
@@ -73,7 +70,7 @@ def write_record(
         image_digest=image.digest,
         preprocessing={**asdict(vit.preprocessing), "fit": image.frame.fit},
         seed=seed,
-        versions=dict(_versions()),
+        versions=dict(versions_in_use()),
         device=str(vit.device),
         dtype=str(vit.dtype).removeprefix("torch."),
         seconds=seconds,
@@ -83,18 +80,3 @@ def write_record(
         warnings=(*vit.warnings, *image.notes),
         notes=notes,
     )
-
-
-@cache
-def _versions() -> Mapping[str, str]:
-    """Give the versions that can change a number: of this package, Python, and the libraries that are installed.
-
-    Looked up once: it reads the files of each installed package, which for a batch took a tenth of a forward pass.
-    """
-    found = {"vitreous": __version__, "python": platform.python_version()}
-    for library in ("torch", "timm", "transformers", "torchvision", "open_clip_torch", "pillow"):
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -114,9 +114,9 @@ def _read_call(text: str, argument: str) -> tuple[str, dict[str, Any]]:
         return text.strip(), {}
     try:
         call = ast.parse(text.strip(), mode="eval").body
-        understood = isinstance(call, ast.Call) and not call.args
         keywords = call.keywords if isinstance(call, ast.Call) else []
-        given = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in keywords}
+        understood = isinstance(call, ast.Call) and not call.args and all(keyword.arg for keyword in keywords)
+        given = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in keywords}
     except (SyntaxError, ValueError):
         understood = False
     if not understood:

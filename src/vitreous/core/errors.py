@@ -21,7 +21,8 @@
     ├── TargetError           E400  the question asked of the model makes no sense
     ├── UnknownNameError      E500  no method, metric or family of that name
     ├── OutputError           E600  a result cannot be written or read back
-    │   └── OutputExistsError     E601
+    │   ├── OutputExistsError     E601
+    │   └── RunFolderError        E602
     ├── MissingExtraError     E700  an optional library is not installed
     └── DataError             E800  a data set cannot be read
         └── AnnotationError       E801
@@ -174,6 +175,12 @@ class OutputExistsError(OutputError):
     """The file exists already; nothing is overwritten unless asked."""
 
     code = "VX-E601"
+
+
+class RunFolderError(OutputError):
+    """The folder of an evaluation holds another one, is being written, or is damaged."""
+
+    code = "VX-E602"
 
 
 class DataError(VitreousError):

@@ -1,0 +1,138 @@
+"""Evaluate: methods, metrics and samples in; rows with statistics out. `vt.evaluate` is here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vitreous.bench.manifest import Manifest, describe_run
+from vitreous.bench.plan import Asked, EvaluationPlan, plan_evaluation
+from vitreous.bench.row import Row
+from vitreous.bench.run import evaluate_samples
+from vitreous.bench.store import Maps, RunFolder
+from vitreous.core.errors import InputError
+from vitreous.core.frame import Fit
+from vitreous.core.target import Target
+from vitreous.metrics._metric import METRICS
+from vitreous.vit.vit import Vit
+from vitreous.worlds.sample import Sample, Samples
+
+Advance = Callable[[int, int], None]
+"""Is told after each sample how many are done, and of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluation found: a row for each sample, method and metric.
+
+    rows      in the order of samples, then methods, then metrics
+    manifest  what they were made of
+    """
+
+    rows: tuple[Row, ...] = field(repr=False)
+    manifest: Manifest
+
+    @staticmethod
+    def load(path: str | Path) -> "Evaluation":
+        """Read the folder of an evaluation, finished or not. Raises RunFolderError if it is none."""
+        folder = RunFolder(path)
+        manifest = folder.manifest
+        if manifest is None:
+            raise InputError(f"{path} holds no evaluation.", "Give a folder that `evaluate` wrote.")
+        return Evaluation(tuple(folder.rows()), manifest)
+
+
+def evaluate(
+    vit: Vit,
+    samples: Samples | Sequence[Sample],
+    methods: Asked | None = None,
+    metrics: Asked | None = None,
+    target: Target = None,
+    fit: Fit = "crop",
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    keep_maps: bool = False,
+    advance: Advance | None = None,
+) -> Evaluation:
+    """Find out how far the maps of methods can be trusted: every method by every metric on every sample.
+
+    vit         an opened model, see `open_vit`
+    samples     a data set of `vt.worlds`, or a list of samples
+    methods     names, with parameters in brackets where they need any: ["rollout", "gradcam(plus=True)"]; or a mapping
+                from names to parameters. None takes every method that applies and lives on the shared pass. The random
+                control is always evaluated as well, since no number means anything without it
+    metrics     likewise; None takes all that do not run methods again. A metric that needs a truth, a mask for
+                instance, leaves out samples without one, and its rows say so
+    target      as in `explain`; or "label", each sample's own class
+    fit         how photographs become model inputs: "crop", "squash" or "pad"
+    batch_size  images traced together; if left out, at most 8 and as many as half of the free memory holds. Values
+                differ between sizes by rounding
+    seed        master seed. What an image gets depends on this and on itself alone: all methods meet the same draws
+    out         folder in which rows are kept, shard by shard (extra "data"). If it holds part of the same evaluation,
+                that is gone on with; values are those of a run that was never interrupted, to the bit
+    keep_maps   keep the raw maps as well; needs `out`
+    advance     is called after each sample with the number done and the number of all
+
+    Gives an `Evaluation`. A photograph, method or metric that fails gives rows with its reason. Raises InputError for
+    arguments that do not fit together, UnknownNameError, MethodNotApplicableError for a method that means nothing on
+    the model, RunFolderError if `out` holds something else or is being written, and OutputError.
+
+    >>> import vitreous as vt
+    >>> vit = vt.open_vit("bundled:scenes")
+    >>> found = vt.evaluate(vit, vt.worlds.scenes()[:2], ["generic_attention"], ["pointing_game"])
+    >>> [(row.method, row.value) for row in found.rows]
+    [('generic_attention', 1.0), ('random', 0.0), ('generic_attention', 1.0), ('random', 0.0)]
+    """
+    samples = samples if isinstance(samples, Samples) else Samples("samples", tuple(samples))
+    if not len(samples):
+        raise InputError("samples is empty.", "Give at least one sample.")
+    if keep_maps and out is None:
+        raise InputError("keep_maps=True without out.", "Say in which folder they are to be kept: out=….")
+    folder = None if out is None else RunFolder(out)
+    begun = None if folder is None else folder.manifest
+    if batch_size is None and begun is not None:
+        batch_size = begun.batch_size  # what the free memory allows now must not matter
+    plan = plan_evaluation(vit, methods, metrics, target, fit, batch_size, seed)
+    manifest = describe_run(vit, samples, plan)
+    tell = advance or (lambda _done, _all: None)
+    if folder is None:
+        rows = [row for shard in manifest.shards for row in _shard_rows(vit, samples, shard, plan, None, tell)]
+        return Evaluation(tuple(rows), manifest)
+    with folder.writing(manifest):
+        finished = folder.finished()
+        for number, shard in enumerate(manifest.shards):
+            if number in finished:
+                tell(shard.stop, len(samples))
+                continue
+            maps: Maps = {}
+            found = _shard_rows(vit, samples, shard, plan, maps if keep_maps else None, tell)
+            folder.write_shard(number, found, maps)
+        return Evaluation(tuple(folder.rows()), manifest)
+
+
+def list_metrics(pattern: str = "*") -> list[str]:
+    """List the names of the metrics that match a shell pattern such as 'human*', in alphabetical order.
+
+    >>> list_metrics("point*")
+    ['pointing_game']
+    """
+    return METRICS.names(pattern)
+
+
+def _shard_rows(
+    vit: Vit, samples: Samples, shard: range, plan: EvaluationPlan, maps: Maps | None, tell: Advance
+) -> list[Row]:
+    """Evaluate one shard; if maps are wanted, put them into `maps`."""
+
+    def keep(sample: str, label: str, relevance: np.ndarray) -> None:
+        if maps is not None:
+            maps.setdefault(label, {})[sample] = relevance
+
+    rows: list[Row] = []
+    for done, more in enumerate(evaluate_samples(vit, samples, shard, plan, keep), shard.start + 1):
+        rows += more
+        tell(done, len(samples))
+    return rows

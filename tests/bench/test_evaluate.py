@@ -212,12 +212,9 @@ def test_another_evaluation_in_the_same_folder_is_refused_with_the_difference(pl
 
 def test_two_processes_on_one_folder_are_refused(planted, tmp_path):
     found = vt.evaluate(planted, world(planted, 1), [BRIGHT], ["srg"], out=tmp_path / "run")
-    holder = subprocess.Popen(
-        [sys.executable, "-c",
-         "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); "
-         "time.sleep(60)", str(tmp_path / "run" / "lock")],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
+    hold = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire()"
+    program = f"{hold}; print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "run" / "lock")], stdout=subprocess.PIPE)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"

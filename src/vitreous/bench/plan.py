@@ -1,11 +1,11 @@
 """Plan: what an evaluation is to do, resolved before an image is read. The same plan gives the same rows everywhere."""
 
-import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vitreous._plan import Planned, joint_capture
+from vitreous.core.calls import read_call
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Fit
 from vitreous.core.target import Target
@@ -95,7 +95,7 @@ def read_asked(asked: Asked, argument: str) -> dict[str, tuple[str, dict[str, An
     if isinstance(asked, Mapping):
         found = {_label(name, given): (name, dict(given)) for name, given in asked.items()}
     else:
-        calls = [_read_call(text, argument) for text in ([asked] if isinstance(asked, str) else asked)]
+        calls = [read_call(text, argument) for text in ([asked] if isinstance(asked, str) else asked)]
         found = {_label(name, given): (name, given) for name, given in calls}
     if not found:
         raise InputError(f"{argument} is empty.", f"Name at least one; see vt.list_{argument}().")
@@ -105,23 +105,3 @@ def read_asked(asked: Asked, argument: str) -> dict[str, tuple[str, dict[str, An
 def _label(name: str, given: Mapping[str, Any]) -> str:
     """Write name and parameters as one would type them."""
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})" if given else name
-
-
-def _read_call(text: str, argument: str) -> tuple[str, dict[str, Any]]:
-    """Read "name" or "name(key=value, …)", where values are Python's own constants. Nothing is evaluated."""
-    name, bracket, _ = text.partition("(")
-    if not bracket:
-        return text.strip(), {}
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        keywords = call.keywords if isinstance(call, ast.Call) else []
-        understood = isinstance(call, ast.Call) and not call.args and all(keyword.arg for keyword in keywords)
-        given = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in keywords}
-    except (SyntaxError, ValueError):
-        understood = False
-    if not understood:
-        raise InputError(
-            f"{argument} has {text!r}, which is not understood.",
-            f"Write {name.strip()}(parameter=value): numbers as they are, text in quotation marks.",
-        )
-    return name.strip(), given

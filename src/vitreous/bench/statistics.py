@@ -6,7 +6,7 @@ several that show the same thing count as more evidence than they are.
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TypeAlias
@@ -23,7 +23,9 @@ FEWEST = 10  # images. A bootstrap interval of as many covers the mean 9 times i
 UNDEFINED = 0.05  # the share of resamples that may be undefined
 QUICK = 2_000_000  # additions, about 2 ms
 
-Measured: TypeAlias = Mapping[str, Mapping[Hashable, tuple[float, ...]]]
+Image: TypeAlias = tuple[str, str]
+"""Name of the sample, and digest of its pixels."""
+Measured: TypeAlias = Mapping[str, Mapping[Image, tuple[float, ...]]]
 """By method and by image, what the metric gave."""
 
 
@@ -59,6 +61,13 @@ class Comparison:
     def significant(self) -> bool:
         """Whether the pair is told apart at 5 %, after correction."""
         return self.corrected <= 0.05
+
+    def winner(self, better: Better) -> str:
+        """Name the method that is better by this test; empty if it does not tell them apart."""
+        if better == "neither" or not self.significant or not self.higher:
+            return ""
+        lower = self.second if self.higher == self.first else self.first
+        return self.higher if better == "higher" else lower
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,9 @@ def compare(measured: Measured, pairs: Iterable[tuple[str, str]], pool: Pool | N
     Means are compared by Wilcoxon's signed ranks (`signed_rank`); pooled values, which single images do not have, by
     resampling images (`paired_bootstrap`). No images, no p: it is NaN, and not counted as a test.
     """
-    resamples: dict[Hashable, Float[np.ndarray, " r"]] = {}  # many pairs share a method and its images
+    resamples: dict[
+        tuple[str, tuple[Image, ...]], Float[np.ndarray, " r"]
+    ] = {}  # many pairs share a method and its images
     found = []
     for first, second in pairs:
         images = tuple(image for image in measured[first] if image in measured[second])
@@ -144,8 +155,13 @@ def compare(measured: Measured, pairs: Iterable[tuple[str, str]], pool: Pool | N
             p, lean = paired_bootstrap(difference, again, len(images)), difference
         higher = first if lean > 0 else second if lean < 0 else ""
         found.append(Comparison(first, second, len(images), difference, p, math.nan, higher))
-    corrected = holm([each.p for each in found])
-    return [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
+    return corrected_together(found)
+
+
+def corrected_together(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Correct these comparisons, and no others, for their number; what they were corrected for before is forgotten."""
+    corrected = holm([each.p for each in comparisons])
+    return [replace(each, corrected=p) for each, p in zip(comparisons, corrected, strict=True)]
 
 
 def signed_rank(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> tuple[float, float]:

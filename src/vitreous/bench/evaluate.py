@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from vitreous.bench._section import Table
 from vitreous.bench.manifest import Manifest, describe_run
-from vitreous.bench.plan import Asked, EvaluationPlan, plan_evaluation
+from vitreous.bench.plan import CONTROL, Asked, EvaluationPlan, plan_evaluation
 from vitreous.bench.row import Row
 from vitreous.bench.run import evaluate_samples
 from vitreous.bench.store import Maps, RunFolder
+from vitreous.bench.table import summarise
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Fit
 from vitreous.core.target import Target
@@ -32,6 +34,24 @@ class Evaluation:
 
     rows: tuple[Row, ...] = field(repr=False)
     manifest: Manifest
+
+    def table(self, seed: int = 0) -> Table:
+        """Summarise the rows: for each metric and method the value, its 95 % interval, n, tests against the control.
+
+        seed  of the resampling behind intervals
+
+        Print it, or give it to a function of `bench.table.FORMATS`; see `bench.table.summarise` for what is tested how.
+        """
+        known = {label: METRICS[str(told["name"])] for label, told in self.manifest.metrics.items()}
+        facts = {
+            "Model": f"{self.manifest.model}, weights {self.manifest.weights_digest}",
+            "Data": f"{self.manifest.data}, {self.manifest.samples} samples, fitted by {self.manifest.fit}",
+            "Target": "the predicted class"
+            if self.manifest.target in {None, "predicted"}
+            else str(self.manifest.target),
+            "Versions": ", ".join(f"{name} {number}" for name, number in self.manifest.versions.items()),
+        }
+        return summarise(self.rows, known, CONTROL, seed, facts)
 
     @staticmethod
     def load(path: str | Path) -> "Evaluation":

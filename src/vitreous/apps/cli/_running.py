@@ -203,7 +203,7 @@ def find_photos(paths: list[Path]) -> list[Path]:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Any]:
+def progress(total: int, doing: str = "Explaining") -> Iterator[Any]:
     """Show progress over many photographs on standard error, if a person is watching.
 
     Gives a function to advance it.
@@ -218,7 +218,7 @@ def progress(total: int) -> Iterator[Any]:
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Explaining", total=total)
+        task = bar.add_task(doing, total=total)
         yield lambda: bar.advance(task)
 
 

@@ -8,6 +8,7 @@ change to this file.
 from typing import Any, get_args
 
 from vitreous.methods._method import METHODS, Family
+from vitreous.metrics._metric import METRICS, Category
 
 
 def method_facts(pattern: str = "*") -> list[dict[str, Any]]:
@@ -62,12 +63,63 @@ def methods_table(page: str = "") -> str:
     ]
     order = get_args(Family)
     for facts in sorted(method_facts(), key=lambda facts: order.index(facts["family"])):
-        paper = facts["paper"]
-        link = f"[{paper}](https://arxiv.org/abs/{paper.removeprefix('arXiv:')})" if paper else "none"
         name = f"[`{facts['name']}`]({page}#{facts['name']})"
-        cells = [name, *(facts[key] for key in ("shows", "family", "unit", "class", "sign", "cost")), link]
+        cells = [
+            name,
+            *(facts[key] for key in ("shows", "family", "unit", "class", "sign", "cost")),
+            _link(facts["paper"]),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def metric_facts(pattern: str = "*") -> list[dict[str, Any]]:
+    """Give the facts of each metric whose name matches a shell pattern, in words, sorted by name.
+
+    Every value can be written as JSON. The keys of each dict:
+
+    name, measures  what to type, and the first sentence of the metric's file
+    category        what it asks: causal, localisation, human relevance …
+    better          "higher", "lower" or "neither"
+    unit, cost      what a value of 1 means, and the passes that it takes beside the map
+    needs           what has to be known about an image; images without it are left out and counted
+    over            "images" for a mean over images, or "pooled over the data set"
+    paper           "arXiv:…", or None
+    parameters      its parameters with their default values
+    """
+    return [
+        {
+            "name": name,
+            "measures": METRICS[name].title,
+            "category": METRICS[name].category,
+            "better": METRICS[name].better,
+            "unit": METRICS[name].unit,
+            "cost": METRICS[name].cost,
+            "needs": list(METRICS[name].needs),
+            "over": "images" if METRICS[name].pool is None else "pooled over the data set",
+            "paper": METRICS[name].paper,
+            "parameters": METRICS[name].defaults,
+        }
+        for name in METRICS.names(pattern)
+    ]
+
+
+def metrics_table() -> str:
+    """Lay the metrics out as a Markdown table, category by category, with links to arXiv and to their own words."""
+    lines = [
+        "| metric | what it measures | category | better | unit | needs | cost | paper |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    order = get_args(Category)
+    for facts in sorted(metric_facts(), key=lambda facts: order.index(facts["category"])):
+        cells = [f"[`{facts['name']}`](#{facts['name']})", facts["measures"], facts["category"], facts["better"]]
+        cells += [facts["unit"], ", ".join(facts["needs"]) or "nothing", facts["cost"], _link(facts["paper"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _link(paper: str | None) -> str:
+    return f"[{paper}](https://arxiv.org/abs/{paper.removeprefix('arXiv:')})" if paper else "none"
 
 
 def _sign(signed: Any) -> str:

@@ -1,7 +1,7 @@
 """`vitreous list`: the catalogue of methods, or of metrics, from the registry.
 
-Says the same as docs/methods.md and docs/metrics.md, from the same source (`vitreous._catalogue`), for the version that is
-installed.
+Says the same as docs/methods.md and docs/metrics.md, from the same source (`vitreous._catalogue`), for the
+version that is installed.
 """
 
 from typing import Annotated, Any

@@ -13,6 +13,7 @@ from oracles import slow_gradient_family as slow
 from oracles.compare import assert_same, case_name, trace_map
 from oracles.planted import BRIGHTEST, DARKEST, GAIN, LIGHT, open_planted, planted_images
 from vitreous.core.errors import InputError
+from vitreous.methods import xgradcam
 from vitreous.methods._method import METHODS
 from vitreous.methods.integrated_gradients import gauss_legendre
 from vitreous.vit.entering import read_out
@@ -28,6 +29,8 @@ CASES = [
     ("layercam", {"positive": "product"}),
     ("layercam", {"positive": "product", "block": 0, "relu": False}),
     ("hirescam", {"plus": True}),
+    ("xgradcam", {"absolute": True}),
+    ("xgradcam", {"absolute": True, "block": 0, "relu": False}),
     ("eigencam", {}),
     ("eigencam", {"block": 0}),
     ("eigencam", {"centre": False}),
@@ -160,6 +163,15 @@ def test_xgradcam_keeps_the_sum_of_hirescam(block):
     kept = trace_map(vit, images, TARGETS, "xgradcam", block=block, relu=False).sum((1, 2))
     expected = trace_map(vit, images, TARGETS, "hirescam", block=block).sum((1, 2))
     assert kept.tolist() == pytest.approx(expected.tolist(), rel=1e-4)  # 1e-7 in each divisor
+
+
+def test_xgradcam_by_size_never_weighs_more_than_a_gradient():
+    """Features that cancel to nothing blow up the weight of their channel, but not that by their sizes."""
+    features = torch.tensor([[[1.0, -1.0, 2.0, -2.0]]], dtype=torch.float64)
+    gradient = torch.tensor([[[0.1, 0.3, -0.2, 0.5]]], dtype=torch.float64)
+    assert xgradcam._weigh(features, gradient).abs().max() > 1e6
+    weight = (0.1 + 0.3 - 0.4 + 1.0) / 6
+    assert_same(xgradcam._weigh_by_size(features, gradient), weight * features[0], 1e-7)
 
 
 @pytest.mark.parametrize("name", ["gradcam", "hirescam", "layercam", "xgradcam", "gradcam_plus_plus", "eigencam"])

@@ -55,12 +55,13 @@ def layercam(vit, pixels, score, block=-1, relu=True, positive="gradient", plus=
     return _over_blocks(vit, pixels, score, block, relu, plus, one)
 
 
-def xgradcam(vit, pixels, score, block=-1, relu=True, plus=False):
+def xgradcam(vit, pixels, score, block=-1, relu=True, plus=False, absolute=False):
     def one(features, slopes):
         weights = []
         for values, gradients in zip(zip(*features, strict=True), zip(*slopes, strict=True), strict=True):
-            kept = sum(f * g for f, g in zip(values, gradients, strict=True))
-            weights.append(kept / (sum(values) + 1e-7))
+            shares = [abs(f) if absolute else f for f in values]
+            kept = sum(f * g for f, g in zip(shares, gradients, strict=True))
+            weights.append(kept / (sum(shares) + 1e-7))
         return _weighted(features, weights)
 
     return _over_blocks(vit, pixels, score, block, relu, plus, one)

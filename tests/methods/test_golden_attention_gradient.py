@@ -23,6 +23,7 @@ MAPS = {
     "legrad_last2": ("legrad", {"last": 2}),
 }
 COSINE = {"legrad_all_l2norm": ("legrad", {}), "legrad_last2_l2norm": ("legrad", {"last": 2})}
+PREFIXES = {*MAPS, *COSINE}
 TOLERANCE = 1e-5
 
 

@@ -30,7 +30,7 @@ from vitreous.core.images import Photo
 from vitreous.core.target import Target, check_targets
 from vitreous.methods._method import METHODS, Method
 from vitreous.vit.ambient import exact
-from vitreous.vit.memory import batch_that_fits
+from vitreous.vit.memory import Held, batch_that_fits
 from vitreous.vit.outliers import remark_outlying
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
@@ -178,7 +178,7 @@ def explain_each(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
     capture = _joint_capture(vit, plan)
-    size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH)
+    size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH, held=_held(vit, plan))
     early = [prepare(vit, images, index, fit) for index in range(count)] if check_first else None
     problems = [item for item in early or [] if isinstance(item, VitreousError)]
     if problems:
@@ -243,6 +243,12 @@ def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
         any(capture.inputs for capture in each),
         any(capture.tokens for capture in each),
     )
+
+
+def _held(vit: Vit, plan: list[_Planned]) -> list[Held]:
+    """What passes of the methods' own keep in memory, one after the other, beside the one they share."""
+    each = [item.method.holds(vit, item.parameters) for item in plan]
+    return [held for held in each if held is not None]
 
 
 def _targets(target: Targets, count: int) -> list[Target]:

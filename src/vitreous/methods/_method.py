@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vitreous.core.errors import InputError, MethodNotApplicableError, near_matches
 from vitreous.core.registry import Registry
+from vitreous.vit.memory import Held
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit
@@ -45,6 +46,8 @@ class Method:
                     as long as some
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
     block_range     the parameters that name the first and the last block it reads; None if there are none
+    held            what a pass of its own keeps in memory beside the shared one, for a model and parameters; None for
+                    what its family says, see `holds`
     """
 
     name: str
@@ -65,6 +68,7 @@ class Method:
     repeats: bool = False
     applies: Callable[[Vit], str] | None = None
     block_range: tuple[str, str] | None = None
+    held: Callable[[Vit, Parameters], Held | None] | None = None
 
     @property
     def control(self) -> bool:
@@ -131,6 +135,22 @@ class Method:
         """
         return Capture(self.blocks(vit, parameters).start, self.gradient, self.pixels, self.inputs, self.tokens)
 
+    def holds(self, vit: Vit, parameters: Parameters) -> Held | None:
+        """What a pass of its own keeps in memory while the shared one is alive; None if it makes none with a graph.
+
+        Relevance is propagated through a second graph of the whole model. Where a parameter chooses the precision, the
+        rules are those of Transformer Attribution, which compute each linear layer by the signs of its inputs as well,
+        and keep half as much again.
+        """
+        if self.held is not None:
+            return self.held(vit, parameters)
+        if self.family != "relevance propagation":
+            return None
+        capture = Capture(inputs=False, tokens=False)
+        if "precision" not in parameters:
+            return Held(capture)
+        return Held(capture, item_size=8 if parameters["precision"] == "double" else 4, times=1.5)
+
     def blocks(self, vit: Vit, parameters: Parameters) -> range:
         """Say which blocks it reads with these parameters, which have to be complete.
 
@@ -186,6 +206,7 @@ def method(
     repeats: bool = False,
     applies: Callable[[Vit], str] | None = None,
     block_range: tuple[str, str] | None = None,
+    held: Callable[[Vit, Parameters], Held | None] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -220,6 +241,7 @@ def method(
                 repeats=repeats,
                 applies=applies,
                 block_range=block_range,
+                held=held,
             ),
         )
         return function

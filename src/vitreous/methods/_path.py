@@ -9,10 +9,12 @@ from torch import Tensor
 
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import PatchMap
-from vitreous.methods._method import block_index
+from vitreous.methods._method import Parameters, block_index
 from vitreous.methods._reading import weigh_rows
+from vitreous.vit.memory import Held
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit
 
 
 def path_weights(trace: Trace, points: int) -> Tensor:
@@ -28,13 +30,19 @@ def path_weights(trace: Trace, points: int) -> Tensor:
 
 
 def _path_weights(trace: Trace, points: int) -> Tensor:
-    capture = Capture(first=len(trace.vit.blocks) - 1, pixels=False, inputs=False, tokens=False)
+    capture = last_block_graph(trace.vit, {}).capture
     total = torch.zeros((), device=trace.logits.device)
     for point in range(points):
         inputs = trace.inputs.detach() * (point / (points - 1))
         with trace.again(inputs=inputs, capture=capture) as scaled:
             total = total + scaled.attention_grad[-1][:, :, trace.readout.rows]
     return (total / points).clamp(min=0).mean(1)
+
+
+def last_block_graph(vit: Vit, parameters: Parameters) -> Held:
+    """Say what each point's pass keeps, which are made one after the other."""
+    del parameters
+    return Held(Capture(first=len(vit.blocks) - 1, pixels=False, inputs=False, tokens=False))
 
 
 def first_block(trace: Trace, start: int) -> int:

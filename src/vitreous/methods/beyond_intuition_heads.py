@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitreous.core.shapes import Attention, PatchMap
 from vitreous.methods._method import method
-from vitreous.methods._path import first_block, follow_from_identity
+from vitreous.methods._path import first_block, follow_from_identity, last_block_graph
 from vitreous.vit.trace import Trace
 
 
@@ -20,6 +20,7 @@ from vitreous.vit.trace import Trace
     unit="attention x integrated gradient",
     cost="1F1B + 20 x 1F and backward of one block",
     repeats=True,
+    held=last_block_graph,
 )
 def beyond_intuition_heads(trace: Trace, start: int = 3, points: int = 20) -> PatchMap:
     """Multiply attention perception P by reasoning feedback F, entry by entry, and take the row that is read.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import method
-from vitreous.methods._path import first_block, follow_from_identity
+from vitreous.methods._path import first_block, follow_from_identity, last_block_graph
 from vitreous.vit.trace import Trace
 
 
@@ -21,6 +21,7 @@ from vitreous.vit.trace import Trace
     cost="1F + 20 x 1F and backward of one block",
     gradient=False,
     repeats=True,
+    held=last_block_graph,
 )
 def beyond_intuition_tokens(trace: Trace, start: int = 5, points: int = 20) -> PatchMap:
     """Multiply attention perception P by reasoning feedback F, entry by entry, and take the row that is read.

@@ -10,6 +10,7 @@ from torch import Tensor
 from vitreous.core.errors import MethodNotApplicableError
 from vitreous.core.shapes import PatchMap, Tokens
 from vitreous.methods._method import captured, method
+from vitreous.methods._path import last_block_graph
 from vitreous.vit.ambient import own_graph
 from vitreous.vit.entering import read_out
 from vitreous.vit.passes import Capture
@@ -47,6 +48,7 @@ def _why_not(vit: Vit) -> str:
     cost="2F + backward of the head",
     gradient=False,
     repeats=True,
+    held=last_block_graph,
     applies=_why_not,
 )
 def cam(trace: Trace, plus: bool = False) -> PatchMap:

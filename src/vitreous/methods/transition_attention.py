@@ -5,7 +5,7 @@ Yuan et al., "Explaining information flow inside vision transformers using Marko
 
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import method
-from vitreous.methods._path import first_block, follow_rows
+from vitreous.methods._path import first_block, follow_rows, last_block_graph
 from vitreous.vit.trace import Trace
 
 
@@ -18,6 +18,7 @@ from vitreous.vit.trace import Trace
     cost="1F + 20 x 1F and backward of one block",
     gradient=False,
     repeats=True,
+    held=last_block_graph,
 )
 def transition_attention(trace: Trace, start: int = 0, points: int = 20) -> PatchMap:
     """Carry the class token's row of the last attention down as a state, and multiply it by integrated gradients.

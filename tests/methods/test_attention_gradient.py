@@ -16,7 +16,7 @@ from vitreous.methods._attention import handed_over
 from vitreous.methods._method import METHODS
 from vitreous.vit.passes import Capture
 
-CASES = [
+PLAIN = [
     ("gradient_rollout", {}),
     ("gradient_rollout", {"discard": 0.0}),
     ("gradient_rollout", {"discard": 0.5}),
@@ -56,7 +56,7 @@ CASES = [
     ("head_relevance", {"block": 1, "head": 2}),
 ]
 MASKED = [
-    (name, {"outliers": outliers, **parameters})
+    (name, {"outliers": "mask", **parameters})
     for name, parameters in [
         ("gradient_rollout", {}),
         ("legrad", {"first": 1}),
@@ -68,9 +68,8 @@ MASKED = [
         ("saw", {}),
         ("head_relevance", {}),
     ]
-    for outliers in ("keep", "mask")
 ]
-CASES += MASKED
+CASES = PLAIN + MASKED
 PATH = ["beyond_intuition_heads", "beyond_intuition_tokens", "transition_attention"]
 EXTREMES = [(0, 11), (5, 2), (11, 6)]
 TARGETS = [2, vt.Contrast(4, 1), None]
@@ -91,7 +90,7 @@ def assert_equals_oracle(model, case):
         assert_same(found[image], expected)
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_name)
+@pytest.mark.parametrize("case", PLAIN, ids=case_name)
 def test_method_equals_its_oracle(opened, case):
     assert_equals_oracle(opened, case)
 

@@ -154,8 +154,9 @@ class Method:
     def blocks(self, vit: Vit, parameters: Parameters) -> range:
         """Say which blocks it reads with these parameters, which have to be complete.
 
-        A parameter `plus` set to True means that it reads them all in place of the one that it names. Raises InputError
-        for a block outside the model, and for a range with nothing in it.
+        A parameter `plus` set to True means that it reads them all in place of the one that it names. A first block of
+        None is for the method to choose: it may be any. Raises InputError for a block outside the model, and for a
+        range with nothing in it.
         """
         count = len(vit.blocks)
         if count and self.only_block is not None and not parameters.get("plus"):
@@ -163,7 +164,7 @@ class Method:
             return range(only, only + 1)
         if count and self.block_range is not None:
             first, last = (parameters[name] for name in self.block_range)
-            return blocks_between(first, last, count)
+            return blocks_between(first or 0, last, count)
         return range(count)
 
     def require_applicable(self, vit: Vit) -> None:

@@ -14,7 +14,7 @@ from vitreous.vit.rules.precision import in_double
 from vitreous.vit.rules.zplus import Layout, zplus_rules
 from vitreous.vit.trace import Trace
 
-Precision: TypeAlias = Literal["double", "single"]
+Precision: TypeAlias = Literal["mixed", "double", "single"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
     A target with outputs that count negatively, as a contrast has, gets the difference of two propagations: the rule of
     the residual add conserves sums, and would make a sum of zero into nothing.
     """
-    if precision == "double" and trace.inputs.device.type == "mps":
-        raise InputError("precision='double' needs float64, which this device does not have.", "Use 'single'.")
+    if precision != "single" and trace.inputs.device.type == "mps":
+        raise InputError(f"precision={precision!r} needs float64, which this device does not have.", "Use 'single'.")
     found = trace.once(("zplus", first, precision), lambda: _propagate(trace, first, precision))
     for image, ratio in enumerate(found.cancelled.tolist()):
         trace.note(
@@ -55,8 +55,8 @@ def propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
 def _propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
     layout = Layout(len(trace.images), trace.vit.body.anchors[0].batch_axis)
     capture = Capture(first, pixels=first == 0, inputs=False, tokens=False)
-    rules, inputs = zplus_rules(layout), trace.inputs.detach()
-    if precision == "double" or trace.vit.dtype in {torch.float16, torch.bfloat16}:
+    rules, inputs = zplus_rules(layout, coarse=precision == "mixed"), trace.inputs.detach()
+    if precision != "single" or trace.vit.dtype in {torch.float16, torch.bfloat16}:
         with in_double():
             again = trace.again(rules=rules, inputs=inputs.double(), capture=capture)
     else:

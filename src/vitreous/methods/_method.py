@@ -45,6 +45,8 @@ class Method:
                     as long as some
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
     block_range     the parameters that name the first and the last block it reads; None if there are none
+    linears         tells from the parameters whether it runs the model again on the same numbers, and is spared time by
+                    the results of linear layers; None if it does not
     """
 
     name: str
@@ -65,6 +67,7 @@ class Method:
     repeats: bool = False
     applies: Callable[[Vit], str] | None = None
     block_range: tuple[str, str] | None = None
+    linears: Callable[[Parameters], bool] | None = None
 
     @property
     def control(self) -> bool:
@@ -129,7 +132,9 @@ class Method:
         Blocks before the only one it reads then run fused and without a graph, which saves most of the
         memory for a late block. Raises InputError for a block outside the model.
         """
-        return Capture(self.blocks(vit, parameters).start, self.gradient, self.pixels, self.inputs, self.tokens)
+        linears = self.linears is not None and self.linears(parameters)
+        first = self.blocks(vit, parameters).start
+        return Capture(first, self.gradient, self.pixels, self.inputs, self.tokens, linears)
 
     def blocks(self, vit: Vit, parameters: Parameters) -> range:
         """Say which blocks it reads with these parameters, which have to be complete.
@@ -186,6 +191,7 @@ def method(
     repeats: bool = False,
     applies: Callable[[Vit], str] | None = None,
     block_range: tuple[str, str] | None = None,
+    linears: Callable[[Parameters], bool] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -220,6 +226,7 @@ def method(
                 repeats=repeats,
                 applies=applies,
                 block_range=block_range,
+                linears=linears,
             ),
         )
         return function

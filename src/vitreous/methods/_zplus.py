@@ -1,7 +1,8 @@
 """What the methods of Transformer Attribution share: one pass under its rules, and what it says about rounding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -55,11 +56,13 @@ def propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
 def _propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
     layout = Layout(len(trace.images), trace.vit.body.anchors[0].batch_axis)
     capture = Capture(first, pixels=first == 0, inputs=False, tokens=False)
-    rules, inputs = zplus_rules(layout, coarse=precision == "mixed"), trace.inputs.detach()
+    inputs = trace.inputs.detach()
     if precision != "single" or trace.vit.dtype in {torch.float16, torch.bfloat16}:
+        rules = zplus_rules(layout, coarse=precision == "mixed")
         with in_double():
             again = trace.again(rules=rules, inputs=inputs.double(), capture=capture)
     else:
+        rules = zplus_rules(layout, known=trace.linears)
         again = trace.again(rules=rules, inputs=inputs, capture=capture)
     with again:
         nodes = [*again.attention, *([again.inputs] if first == 0 else [])]
@@ -80,6 +83,11 @@ def _from_target(again: Trace, nodes: list[Tensor]) -> tuple[Tensor, ...]:
             against = again.grad(nodes, (again.logits * (-slope).clamp(min=0)).sum(1))
             found = tuple(plus - minus for plus, minus in zip(found, against, strict=True))
     return found
+
+
+def computes_again(parameters: Mapping[str, Any]) -> bool:
+    """Whether the relevance pass computes in the type of the trace, and so gives the same numbers."""
+    return bool(parameters["precision"] == "single")
 
 
 def require_pixels(trace: Trace, pixels: PixelMap | None) -> PixelMap:

@@ -2,7 +2,7 @@
 
 from vitreous.core.shapes import PixelMap
 from vitreous.methods._method import method
-from vitreous.methods._zplus import Precision, propagate, require_pixels
+from vitreous.methods._zplus import Precision, computes_again, propagate, require_pixels
 from vitreous.vit.trace import Trace
 
 
@@ -16,8 +16,9 @@ from vitreous.vit.trace import Trace
     level="pixel",
     gradient=False,
     repeats=True,
+    linears=computes_again,
 )
-def full_lrp(trace: Trace, precision: Precision = "double") -> PixelMap:
+def full_lrp(trace: Trace, precision: Precision = "mixed") -> PixelMap:
     """Propagate relevance through the whole model, and add it up over the channels of each pixel.
 
     The rules are those of `vit/rules/zplus.py`; at the patch embedding z^B, whose bounds are each image's own lowest

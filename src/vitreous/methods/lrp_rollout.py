@@ -3,7 +3,7 @@
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import captured, method
 from vitreous.methods._reading import follow_down
-from vitreous.methods._zplus import Precision, propagate
+from vitreous.methods._zplus import Precision, computes_again, propagate
 from vitreous.vit.trace import Trace
 
 
@@ -16,8 +16,9 @@ from vitreous.vit.trace import Trace
     cost="2F + 1B by rules",
     gradient=False,
     repeats=True,
+    linears=computes_again,
 )
-def lrp_rollout(trace: Trace, start: int = 0, precision: Precision = "double") -> PatchMap:
+def lrp_rollout(trace: Trace, start: int = 0, precision: Precision = "mixed") -> PatchMap:
     """Multiply I + E_h (relevance of attention)+ through the blocks: Transformer Attribution without its gradient.
 
     An ablation of that paper. The relevance is that of `vit/rules/zplus.py`, started with 1 at the target; rows are not

@@ -3,7 +3,7 @@
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import captured, method
 from vitreous.methods._reading import read_rows
-from vitreous.methods._zplus import Precision, propagate
+from vitreous.methods._zplus import Precision, computes_again, propagate
 from vitreous.vit.trace import Trace
 
 
@@ -16,8 +16,9 @@ from vitreous.vit.trace import Trace
     cost="2F + backward of one block by rules",
     gradient=False,
     repeats=True,
+    linears=computes_again,
 )
-def partial_lrp(trace: Trace, relu: bool = True, precision: Precision = "double") -> PatchMap:
+def partial_lrp(trace: Trace, relu: bool = True, precision: Precision = "mixed") -> PatchMap:
     """Average the positive relevance of the last attention over heads, in the class token's row.
 
     Voita et al. stop relevance at attention to find the heads that matter; Chefer et al. 2021 (arXiv:2012.09838) read

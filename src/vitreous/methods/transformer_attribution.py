@@ -3,7 +3,7 @@
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import captured, method
 from vitreous.methods._reading import follow_down
-from vitreous.methods._zplus import Precision, propagate
+from vitreous.methods._zplus import Precision, computes_again, propagate
 from vitreous.vit.trace import Trace
 
 
@@ -15,8 +15,9 @@ from vitreous.vit.trace import Trace
     unit="logit gradient x relevance",
     cost="2F1B + 1B by rules",
     repeats=True,
+    linears=computes_again,
 )
-def transformer_attribution(trace: Trace, start: int = 0, precision: Precision = "double") -> PatchMap:
+def transformer_attribution(trace: Trace, start: int = 0, precision: Precision = "mixed") -> PatchMap:
     """Multiply I + E_h (gradient * relevance of attention)+ through the blocks (eq. 13 and 14 of the paper).
 
     The relevance is that of `vit/rules/zplus.py`, started with 1 at the target. As in the published code, rows are not

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitreous.vit.known import KnownLinears
 from vitreous.vit.row_linear import reached
 from vitreous.vit.rules.carry import OFFSET
 
@@ -26,16 +27,20 @@ class PositiveLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, coarse: bool) -> Tensor:
-        """Apply the layer."""
-        result = F.linear(tokens, weight, bias)
+    def forward(
+        ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, coarse: bool, known: KnownLinears | None
+    ) -> Tensor:
+        """Apply the layer, or give its result if that is known."""
+        result = None if known is None else known.find(tokens, weight)
+        if result is None:
+            result = F.linear(tokens, weight, bias)
         ctx.save_for_backward(tokens, weight, bias)
         ctx.coarse = coarse
         ctx.result, ctx.version = result.detach(), result._version  # noqa: SLF001  (the documented name)
         return result
 
     @staticmethod
-    def backward(ctx: Any, *relevances: Any) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *relevances: Any) -> tuple[Tensor | None, ...]:
         """Distribute relevance over the tokens."""
         (relevance,) = relevances
         tokens, weight, bias = ctx.saved_tensors
@@ -45,11 +50,11 @@ class PositiveLinear(torch.autograd.Function):
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32) if ctx.coarse else tokens.dtype)
         start, stop = reached(relevance) if tokens.dim() == 3 else (0, 0)
         if tokens.dim() != 3 or stop - start == tokens.shape[1]:
-            return by_positive_products(tokens, weight, result, bias, relevance), None, None, None
+            return by_positive_products(tokens, weight, result, bias, relevance), None, None, None, None
         found = torch.zeros_like(tokens)
         rows = (slice(None), slice(start, stop))
         found[rows] = by_positive_products(tokens[rows], weight, result[rows], bias, relevance[rows])
-        return found, None, None, None
+        return found, None, None, None, None
 
 
 def by_positive_products(
@@ -57,28 +62,25 @@ def by_positive_products(
 ) -> Tensor:
     """Distribute relevance (…, out) over the inputs (…, in) of a linear layer, by their positive products.
 
-    result  what the layer gives. Without bias, the sum of positive products is half of this plus the sum of absolute
-            products: one multiplication of matrices in place of two. What is within rounding of that is zero
+    result  what the layer gives. Without bias it is, added to the sum of absolute products, twice the sum of positive
+            ones: one multiplication of matrices in place of two. What is within rounding of zero there is zero
 
+    In the same way a positive product is half of x w + |x| |w|, so that no copies of the weight by sign are needed.
     Computed in the type of the weight, and given in that of the tokens.
     """
-    size, raising = weight.abs(), weight.clamp(min=0)
-    rows = tokens.reshape(-1, weight.shape[1])
-    absolute = rows.to(weight.dtype).abs_() if rows.dtype != weight.dtype else rows.abs()
-    ratio = absolute @ size.mT
+    rows, magnitude = tokens.reshape(-1, weight.shape[1]).to(weight.dtype), weight.abs()
+    sizes = rows.abs()
+    ratio = sizes @ magnitude.mT
     outputs = (table.reshape(-1, weight.shape[0]) for table in (result, relevance))
-    rounding = 16 * torch.finfo(weight.dtype).eps
-    for piece, given, arriving in _pieces(ratio, *outputs):
-        products = given if bias is None else given - bias
-        total = torch.add(products, piece).mul_(0.5)
-        nothing = total <= piece.mul_(rounding)
-        torch.div(arriving, total.add_(OFFSET), out=piece).masked_fill_(nothing, 0.0)
-    found = torch.mm(ratio, raising, out=absolute)
-    falling = ratio @ torch.sub(weight, raising, out=size)
-    shared = found if found.dtype == tokens.dtype else torch.empty_like(rows)
-    for into, entering, positive, negative in _pieces(shared, rows, found, falling):
-        torch.mul(torch.where(entering > 0, positive, negative), entering, out=into)
-    return shared.view(tokens.shape)
+    rounding = 32 * torch.finfo(weight.dtype).eps
+    for absolute, given, arriving in _pieces(ratio, *outputs):
+        total = (given if bias is None else given - bias) + absolute
+        nothing = total <= absolute * rounding
+        absolute.copy_(arriving / total.add_(2 * OFFSET)).masked_fill_(nothing, 0.0)
+    found, beside = ratio @ weight, ratio @ magnitude
+    for signed, entering, size, unsigned in _pieces(found, rows, sizes, beside):
+        signed.mul_(entering).addcmul_(size, unsigned)
+    return found.view(tokens.shape).to(tokens.dtype)
 
 
 def _pieces(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitreous.core.errors import MethodNotApplicableError
+from vitreous.vit.known import KnownLinears
 from vitreous.vit.rules.carry import OFFSET, bare, carries, divide, share
 from vitreous.vit.rules.closed import NONLINEARITIES, NORMS, STATISTICS, ClosedRules
 from vitreous.vit.rules.names import Function, spellings
@@ -63,16 +64,17 @@ class Layout:
         self.cancelled = torch.maximum(self.cancelled.to(ratio), ratio)
 
 
-def zplus_rules(layout: Layout, coarse: bool = False) -> ClosedRules:
+def zplus_rules(layout: Layout, coarse: bool = False, known: KnownLinears | None = None) -> ClosedRules:
     """Make the rule set for one pass.
 
     It holds what is to be known about that pass alone, and measures in `layout` what happens in its backward.
 
     coarse  distribute the relevance of linear layers in the weights' own type, whatever the pass computes in
+    known   what linear layers gave in a pass of the same type, where they need not run again
     """
     add = _residual(layout)
     rules: dict[Function, Function] = {
-        F.linear: _linear(coarse),
+        F.linear: _linear(coarse, known),
         F.conv2d: _convolution,
         torch.matmul: _product(torch.matmul),
         torch.einsum: _einsum,
@@ -133,13 +135,13 @@ def _quotient(first: Any, second: Any, **kwargs: Any) -> Tensor:
 # -- linear layers -----------------------------------------------------------------------------------------------------
 
 
-def _linear(coarse: bool) -> Function:
+def _linear(coarse: bool, known: KnownLinears | None) -> Function:
     """Make the rule of linear layers; see `PositiveLinear`."""
 
     def rule(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if not carries(tokens):
             return F.linear(tokens, weight, bias)
-        result: Tensor = PositiveLinear.apply(tokens, bare(weight), bare(bias), coarse)
+        result: Tensor = PositiveLinear.apply(tokens, bare(weight), bare(bias), coarse, known)
         return result
 
     return rule

@@ -36,8 +36,13 @@ def propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
     """Propagate relevance down to the attention of block `first`, and for block 0 down to the pixels.
 
     The pass is made once for each `first` and precision, whichever method of a trace asks, and each that asks has the
-    measured cancellation noted in its record. "double" computes in float64 whatever the model's own type is; a model of
-    half precision always does.
+    measured cancellation noted in its record.
+
+    precision  "double" computes in float64 whatever the model's own type is; a model of half precision is never run in
+               "single". "mixed" does the same but for one thing: relevance is distributed over the inputs of linear
+               layers in float32. What ruins a pass in float32 is the rounding of activations, whose sums nearly cancel
+               in the residual adds; linear layers divide by sums of positive products. "single" computes in the model's
+               own type, and takes over the results of linear layers from the trace where that has kept them
 
     A target with outputs that count negatively, as a contrast has, gets the difference of two propagations: the rule of
     the residual add conserves sums, and would make a sum of zero into nothing.

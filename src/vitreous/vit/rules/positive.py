@@ -23,7 +23,8 @@ class PositiveLinear(torch.autograd.Function):
     """A linear layer under z+, which skips the tokens that no relevance reaches: see `row_linear`.
 
     Weights are kept as the model holds them, and promoted in the backward for as long as it takes. With `coarse` it is
-    the tokens that are turned into the weights' type: all that is summed up has one sign, so little is lost.
+    the tokens that are turned into the weights' type: what is divided by is a sum of positive products, so little is
+    lost by that.
     """
 
     @staticmethod
@@ -84,7 +85,7 @@ def by_positive_products(
 
 
 def _pieces(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut tables of as many rows in the same places: into what the cache holds, or elsewhere than on a CPU not at all."""
+    """Cut tables of as many rows in the same places, into what a cache holds; elsewhere than on a CPU, not."""
     first = tables[0]
     rows = max(1, _PIECE // max(1, first.shape[1]) if first.device.type == "cpu" else len(first))
-    return zip(*(table.split(rows) for table in tables), strict=True)
+    return zip(*(torch.split(table, rows) for table in tables), strict=True)

@@ -12,6 +12,8 @@ GIB = 1024**3
 _ACTIVATIONS = 16
 """Tensors of a token's width that a block keeps for the backward: norms, q, k, v, output, and twice the MLP's 4-fold
 width."""
+_RESULTS = 5
+"""Those that stay besides if the results of linear layers are kept: q, k, v, what attention gives, and what the MLP."""
 
 
 def bytes_per_image(vit: Vit, capture: Capture) -> int:
@@ -25,7 +27,8 @@ def bytes_per_image(vit: Vit, capture: Capture) -> int:
     attention = blocks * vit.heads * n * n * 4
     if not capture.graph:
         return attention + 3 * vit.heads * n * n * 4
-    activations = blocks * n * vit.width * _ACTIVATIONS * vit.dtype.itemsize
+    widths = _ACTIVATIONS + (_RESULTS if capture.linears else 0)
+    activations = blocks * n * vit.width * widths * vit.dtype.itemsize
     pixels = 4 * 3 * vit.preprocessing.size[0] * vit.preprocessing.size[1] * 4
     # probabilities and their gradients stay; softmax and product hold a few more of one block for a moment
     return 2 * attention + 4 * vit.heads * n * n * 4 + activations + pixels

@@ -11,12 +11,11 @@ from vitreous.methods._method import METHODS
 
 MAPS = {
     # prefix in golden.npz: method, tolerance for a float32 model. There the gradient, which Transformer Attribution
-    # multiplies with, is the float32 model's own; its rounding is what the largest tolerance is for. The others are for
-    # the relevance of linear layers, which in mixed precision is float32 arithmetic.
+    # multiplies with, is the float32 model's own; its rounding is what the larger tolerance is for.
     "chefer_ta_f64": ("transformer_attribution", 3e-5),
-    "chefer_lrp_rollout_f64": ("lrp_rollout", 5e-6),
-    "chefer_partial_lrp_f64": ("partial_lrp", 5e-6),
-    "chefer_full_lrp_f64": ("full_lrp", 1e-5),
+    "chefer_lrp_rollout_f64": ("lrp_rollout", 1e-6),
+    "chefer_partial_lrp_f64": ("partial_lrp", 1e-6),
+    "chefer_full_lrp_f64": ("full_lrp", 1e-6),
 }
 TOLERANCE = 1e-6
 """Of the peak, for a float64 model; that of the golden maps' README."""

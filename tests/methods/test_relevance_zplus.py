@@ -21,6 +21,7 @@ CASES = [
     ("transformer_attribution", {"start": 1, "precision": "single"}),
     ("transformer_attribution", {"start": -1, "precision": "double"}),
     ("lrp_rollout", {}),
+    ("full_lrp", {"precision": "mixed"}),
     ("lrp_rollout", {"start": 1}),
     ("lrp_rollout", {"precision": "single"}),
     ("partial_lrp", {}),
@@ -169,7 +170,7 @@ def test_what_cancels_is_measured_and_noted():
     images = random_images(vit, 2)
     with vit.trace(images, 0) as trace:
         METHODS["lrp_rollout"].function(trace)
-        ratios = propagate(trace, 0, "mixed").cancelled
+        ratios = propagate(trace, 0, "double").cancelled
         assert trace.notes[0][0] == (
             f"Relevance cancels: in one residual add, a branch's absolute relevance is {float(ratios[0]):.3g} times its sum."
         )
@@ -249,7 +250,7 @@ def test_methods_of_one_trace_share_the_pass_under_rules():
     vit = FAMILIES["timm"].open()
     with vit.trace(random_images(vit, 2), 0) as trace:
         for name in ("transformer_attribution", "lrp_rollout", "full_lrp"):
-            METHODS[name].function(trace)
+            METHODS[name].function(trace, precision="mixed")
         assert (trace.forwards, trace.backwards) == (2, 2)  # the other backward is the gradient of attention
-        METHODS["partial_lrp"].function(trace)
+        METHODS["partial_lrp"].function(trace, precision="mixed")
         assert (trace.forwards, trace.backwards) == (3, 3)  # the last block alone

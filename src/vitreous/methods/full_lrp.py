@@ -18,7 +18,7 @@ from vitreous.vit.trace import Trace
     repeats=True,
     linears=computes_again,
 )
-def full_lrp(trace: Trace, precision: Precision = "mixed") -> PixelMap:
+def full_lrp(trace: Trace, precision: Precision = "double") -> PixelMap:
     """Propagate relevance through the whole model, and add it up over the channels of each pixel.
 
     The rules are those of `vit/rules/zplus.py`; at the patch embedding z^B, whose bounds are each image's own lowest

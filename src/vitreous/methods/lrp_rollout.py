@@ -18,7 +18,7 @@ from vitreous.vit.trace import Trace
     repeats=True,
     linears=computes_again,
 )
-def lrp_rollout(trace: Trace, start: int = 0, precision: Precision = "mixed") -> PatchMap:
+def lrp_rollout(trace: Trace, start: int = 0, precision: Precision = "double") -> PatchMap:
     """Multiply I + E_h (relevance of attention)+ through the blocks: Transformer Attribution without its gradient.
 
     An ablation of that paper. The relevance is that of `vit/rules/zplus.py`, started with 1 at the target; rows are not

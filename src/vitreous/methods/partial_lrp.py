@@ -18,7 +18,7 @@ from vitreous.vit.trace import Trace
     repeats=True,
     linears=computes_again,
 )
-def partial_lrp(trace: Trace, relu: bool = True, precision: Precision = "mixed") -> PatchMap:
+def partial_lrp(trace: Trace, relu: bool = True, precision: Precision = "double") -> PatchMap:
     """Average the positive relevance of the last attention over heads, in the class token's row.
 
     Voita et al. stop relevance at attention to find the heads that matter; Chefer et al. 2021 (arXiv:2012.09838) read
@@ -26,7 +26,8 @@ def partial_lrp(trace: Trace, relu: bool = True, precision: Precision = "mixed")
     Ignores all blocks but the last. Models without a class token average the rows that the head reads.
 
     relu       keep positive relevance of each head alone, as published; False gives the signed mean
-    precision  of the relevance pass. Few sums cancel on this short way: "single" is usually right to 4 digits
+    precision  of the relevance pass. Few sums cancel on this short way: "single" is usually right to 4 digits. "mixed",
+               see `transformer_attribution`, gains little here, where one block is all that relevance passes through
 
     Deviations: as in `transformer_attribution`, the residual rule goes by image, and a contrast is the difference of
     two propagations. Raises MethodNotApplicableError if the model computes with an operator without a rule.

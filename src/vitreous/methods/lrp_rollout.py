@@ -26,7 +26,7 @@ def lrp_rollout(trace: Trace, start: int = 0, precision: Precision = "double") -
 
     start      the first block of the product, counted from 0, or from the end if negative
     precision  of the relevance pass: "double"; "mixed", which is faster and as exact but for the last digits (measured:
-               1e-6 of the peak); or "single", in which rounding shows, as in the published float32 maps: by up to 55 %
+               2e-6 of the peak); or "single", in which rounding shows, as in the published float32 maps: by up to 55 %
                of the peak. See `transformer_attribution`. How much cancelled is measured and noted
 
     Deviations: as in `transformer_attribution`, the residual rule goes by image, and a contrast is the difference of

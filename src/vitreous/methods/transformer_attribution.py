@@ -28,8 +28,9 @@ def transformer_attribution(trace: Trace, start: int = 0, precision: Precision =
     precision  of the relevance pass. The rules divide by sums that nearly cancel, so rounding of those sums shows: with
                "single" all is float32, and maps differ by up to 38 % of the peak, as the published ones do. "double" is
                float64 throughout. "mixed" computes the model and all sums in float64, and only distributes relevance
-               over the inputs of linear layers in float32: measured on 8 pairs of photograph and class, both are within
-               1.3e-5 of the peak of float64 maps. How much cancelled is noted. The gradient is the model's own in all three
+               over the inputs of linear layers in float32: measured on 8 pairs of photograph and class, both are
+               within 1.3e-5 of the peak of float64 maps. How much cancelled is noted.
+               The gradient is the model's own in all three
 
     Deviations: sums of the residual rule are those of each image, where the published code adds up the batch. A
     contrast is the difference of two propagations, which the paper does not treat. Raises InputError for a block

@@ -242,6 +242,7 @@ def _joint_capture(vit: Vit, plan: list[_Planned]) -> Capture:
         any(capture.pixels for capture in each),
         any(capture.inputs for capture in each),
         any(capture.tokens for capture in each),
+        any(capture.linears for capture in each),
     )
 
 

@@ -29,8 +29,8 @@ METHODS_MEASURED = [name for name in METHODS if METHODS[name].family != "perturb
 BELOW = 0.85
 """Batches are made for half of the free memory."""
 
-ABOVE = {"partial_lrp": 6.0}
-"""It begins at the last block, which nothing declares: the estimate is that of all blocks."""
+ABOVE: dict[str, float] = {}
+"""Methods whose estimate may be further above what they need, each for a reason."""
 
 
 def opened(shape):

@@ -48,6 +48,8 @@ class Method:
     block_range     the parameters that name the first and the last block it reads; None if there are none
     held            what a pass of its own keeps in memory beside the shared one, for a model and parameters; None for
                     what its family says, see `holds`
+    linears         tells from the parameters whether it runs the model again on the same numbers, and is spared time by
+                    the results of linear layers; None if it does not
     """
 
     name: str
@@ -69,6 +71,7 @@ class Method:
     applies: Callable[[Vit], str] | None = None
     block_range: tuple[str, str] | None = None
     held: Callable[[Vit, Parameters], Held | None] | None = None
+    linears: Callable[[Parameters], bool] | None = None
 
     @property
     def control(self) -> bool:
@@ -133,7 +136,9 @@ class Method:
         Blocks before the only one it reads then run fused and without a graph, which saves most of the
         memory for a late block. Raises InputError for a block outside the model.
         """
-        return Capture(self.blocks(vit, parameters).start, self.gradient, self.pixels, self.inputs, self.tokens)
+        linears = self.linears is not None and self.linears(parameters)
+        first = self.blocks(vit, parameters).start
+        return Capture(first, self.gradient, self.pixels, self.inputs, self.tokens, linears)
 
     def holds(self, vit: Vit, parameters: Parameters) -> Held | None:
         """What a pass of its own keeps in memory while the shared one is alive; None if it makes none with a graph.
@@ -149,7 +154,7 @@ class Method:
         capture = Capture(inputs=False, tokens=False)
         if "precision" not in parameters:
             return Held(capture)
-        return Held(capture, item_size=8 if parameters["precision"] == "double" else 4, times=1.5)
+        return Held(capture, item_size=4 if parameters["precision"] == "single" else 8, times=1.5)
 
     def blocks(self, vit: Vit, parameters: Parameters) -> range:
         """Say which blocks it reads with these parameters, which have to be complete.
@@ -208,6 +213,7 @@ def method(
     applies: Callable[[Vit], str] | None = None,
     block_range: tuple[str, str] | None = None,
     held: Callable[[Vit, Parameters], Held | None] | None = None,
+    linears: Callable[[Parameters], bool] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -243,6 +249,7 @@ def method(
                 applies=applies,
                 block_range=block_range,
                 held=held,
+                linears=linears,
             ),
         )
         return function

@@ -14,6 +14,8 @@ GIB = 1024**3
 _ACTIVATIONS = 16
 """Tensors of a token's width that a block keeps for the backward: norms, q, k, v, output, and twice the MLP's 4-fold
 width."""
+_RESULTS = 5
+"""Those that stay besides if the results of linear layers are kept: q, k, v, what attention gives, and what the MLP."""
 
 _RECORDED = 7
 """The same without a graph, for what a trace records: tokens, what attention projects, q, k, v, and their scaling."""
@@ -65,9 +67,10 @@ def _one_pass(vit: Vit, capture: Capture, item_size: int) -> int:
         return (blocks + 3) * square + (blocks * _RECORDED + _PASSING) * tokens + 2 * pixels
     # where the graph reaches the pixels, blocks that are not watched are in it too, with fused attention
     active = len(vit.blocks) if capture.pixels else blocks
+    widths = _ACTIVATIONS + (_RESULTS if capture.linears else 0)
     gradients = blocks * (capture.inputs + capture.tokens)
     moment = 4 * square if blocks else 0
-    return 2 * blocks * square + moment + (active * _ACTIVATIONS + gradients) * tokens + 4 * pixels
+    return 2 * blocks * square + moment + (active * widths + gradients) * tokens + 4 * pixels
 
 
 def free_bytes(device: torch.device) -> int:

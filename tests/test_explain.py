@@ -200,6 +200,9 @@ def test_little_memory_makes_smaller_batches(vit, call, monkeypatch):
     call.clear()
     assert_close(relevances(vt.explain(vit, images, "agcam")), expected)
     assert call == [2, 1]
+    call.clear()
+    vt.explain(vit, images, "attnlrp")  # has a second graph, and the same memory
+    assert set(call) == {1}
 
 
 # --- photographs

@@ -30,7 +30,7 @@ class Verdict(BaseModel):
     method           name of the method
     applies          whether `explain` would run it on this model
     why_not          the reason as a clause, empty if it applies
-    bytes_per_image  estimated peak of tracing one image for this method alone, weights not counted
+    bytes_per_image  estimated peak of explaining one image by this method alone, weights not counted
     """
 
     model_config = ConfigDict(frozen=True)
@@ -172,5 +172,6 @@ def _verdict(vit: Vit, name: str) -> Verdict:
     """
     method = METHODS[name]
     why_not = method.why_not(vit)
-    memory = bytes_per_image(vit, method.capture(vit, method.defaults))
+    held = method.holds(vit, method.defaults)
+    memory = bytes_per_image(vit, method.capture(vit, method.defaults), [held] if held else [])
     return Verdict(method=name, applies=not why_not, why_not=why_not, bytes_per_image=memory)

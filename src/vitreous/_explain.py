@@ -19,7 +19,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitreous._plan import Methods, Planned, Targets, joint_capture, one_target_each, plan_methods, relevance_of
+from vitreous._plan import (
+    Methods,
+    Planned,
+    Targets,
+    held_by,
+    joint_capture,
+    one_target_each,
+    plan_methods,
+    relevance_of,
+)
 from vitreous._prepare import Prepared, prepare
 from vitreous._record import top_predictions, write_record
 from vitreous.core.errors import InputError, VitreousError
@@ -165,7 +174,7 @@ def explain_each(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
     capture = joint_capture(vit, plan)
-    size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH)
+    size = batch_size or batch_that_fits(vit, capture, MOST_PER_BATCH, held=held_by(vit, plan))
     early = [prepare(vit, images, index, fit) for index in range(count)] if check_first else None
     problems = [item for item in early or [] if isinstance(item, VitreousError)]
     if problems:

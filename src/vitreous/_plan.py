@@ -13,6 +13,7 @@ import torch
 from vitreous.core.errors import InputError, NonFiniteError
 from vitreous.core.target import Target
 from vitreous.methods._method import METHODS, Method
+from vitreous.vit.memory import Held
 from vitreous.vit.outliers import remark_outlying
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
@@ -60,7 +61,14 @@ def joint_capture(vit: Vit, plan: list[Planned]) -> Capture:
         any(capture.pixels for capture in each),
         any(capture.inputs for capture in each),
         any(capture.tokens for capture in each),
+        any(capture.linears for capture in each),
     )
+
+
+def held_by(vit: Vit, plan: list[Planned]) -> list[Held]:
+    """What passes of the methods' own keep in memory, one after the other, beside the one they share."""
+    each = [item.method.holds(vit, item.parameters) for item in plan]
+    return [held for held in each if held is not None]
 
 
 def one_target_each(target: Targets, count: int) -> list[Target]:

@@ -21,10 +21,27 @@ MODELS = {
 }
 
 
+OUTLYING = [(0, 3), (1, 1), (1, 2)]
+"""Patches whose tokens are made to stand out: a corner, and two neighbours in the middle."""
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def opened(request):
     """A float64 model in three forms: opened, as an oracle, and the oracle's normalised images."""
     model = scramble(timm_vit(depth=3, **MODELS[request.param])).double()
+    vit = vt.open_vit(model, preprocessing=vt.Preprocessing(size=WIDE, mean=MEAN, std=STD))
+    images = random_images(vit, 3)
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    return vit, slow.SlowViT.of(model), images, (images - mean) / std
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def with_outliers(request):
+    """A float64 model whose position embedding gives three patches a norm far above the others', and its oracle."""
+    model = scramble(timm_vit(depth=3, **MODELS[request.param])).double()
+    with torch.no_grad():
+        for row, column in OUTLYING:
+            model.pos_embed[0, model.num_prefix_tokens + row * 4 + column] *= 30
     vit = vt.open_vit(model, preprocessing=vt.Preprocessing(size=WIDE, mean=MEAN, std=STD))
     images = random_images(vit, 3)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)

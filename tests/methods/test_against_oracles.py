@@ -12,7 +12,7 @@ from oracles import slow, slow_attention
 from oracles.compare import assert_same, case_name, trace_map
 from vitreous.methods._method import METHODS
 
-CASES = [
+PLAIN = [
     ("raw_attention", {}),
     ("raw_attention", {"block": 0}),
     ("raw_attention", {"block": -2}),
@@ -54,6 +54,15 @@ CASES = [
     ("saliency", {}),
     ("saliency", {"channels": "sum"}),
 ]
+MASKED = [
+    (name, {"outliers": "mask", **parameters})
+    for name, parameters in [
+        ("attention_gradcam", {"relu": False}),
+        ("agcam", {"first": 1}),
+        ("generic_attention", {}),
+    ]
+]
+CASES = PLAIN + MASKED
 TARGETS = [2, vt.Contrast(4, 1), None]
 SCORES = [lambda logits: logits[2], lambda logits: logits[4] - logits[1], lambda logits: logits.max()]
 
@@ -68,14 +77,23 @@ def oracle_of(name):
     return getattr(slow_attention if hasattr(slow_attention, name) else slow, name)
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_name)
-def test_method_equals_its_oracle(opened, case):
-    vit, oracle, images, pixels = opened
+def assert_equals_oracle(model, case):
+    vit, oracle, images, pixels = model
     name, parameters = case
     found = trace_map(vit, images, TARGETS, name, **parameters)
     for image, score in enumerate(SCORES):
         expected = oracle_of(name)(oracle, pixels[image], score, **parameters).detach()
         assert_same(found[image], expected)
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=case_name)
+def test_method_equals_its_oracle(opened, case):
+    assert_equals_oracle(opened, case)
+
+
+@pytest.mark.parametrize("case", MASKED, ids=case_name)
+def test_method_equals_its_oracle_where_tokens_are_outlying(with_outliers, case):
+    assert_equals_oracle(with_outliers, case)
 
 
 def test_the_two_gradients_of_agcam_are_different_maps(opened):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import vitreous as vt
-from contracts.families import WIDE, random_images, scramble, timm_vit
-from methods.conftest import MEAN, MODELS, STD
+from contracts.families import random_images, scramble, timm_vit
+from methods.conftest import OUTLYING
 from methods.test_against_oracles import SCORES, TARGETS
-from oracles import slow, slow_attention
+from oracles import slow_attention
 from oracles.compare import assert_same, case_name, trace_map
 from vitreous.core.errors import InputError
 from vitreous.methods._attention import bridge
@@ -48,21 +48,6 @@ MASKED = [
     for outliers in ("keep", "mask")
 ]
 CASES += MASKED
-OUTLYING = [(0, 3), (1, 1), (1, 2)]
-"""Patches whose tokens are made to stand out: a corner, and two neighbours in the middle."""
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def with_outliers(request):
-    """A float64 model whose position embedding gives three patches a norm far above the others', and its oracle."""
-    model = scramble(timm_vit(depth=3, **MODELS[request.param])).double()
-    with torch.no_grad():
-        for row, column in OUTLYING:
-            model.pos_embed[0, model.num_prefix_tokens + row * 4 + column] *= 30
-    vit = vt.open_vit(model, preprocessing=vt.Preprocessing(size=WIDE, mean=MEAN, std=STD))
-    images = random_images(vit, 3)
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    return vit, slow.SlowViT.of(model), images, (images - mean) / std
 
 
 def assert_equals_oracle(model, case):

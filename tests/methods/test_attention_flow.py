@@ -13,16 +13,31 @@ from oracles.compare import assert_same, case_name, trace_map
 from vitreous.methods import _max_flow
 from vitreous.methods._max_flow import join, maximum_flows, reachable, spread_evenly
 
-CASES = [("attention_flow", {})]
+CASES = [
+    ("attention_flow", {}),
+    ("attention_flow", {"head": 1}),
+    ("attention_flow", {"head": -1, "first": 1}),
+    ("attention_flow", {"last": -2, "outliers": "mask"}),
+]
+MASKED = [("attention_flow", {"first": 1, "outliers": outliers}) for outliers in ("keep", "mask")]
+
+
+def assert_equals_oracle(model, case):
+    vit, oracle, images, pixels = model
+    name, parameters = case
+    found = trace_map(vit, images, TARGETS, name, **parameters)
+    for image, score in enumerate(SCORES):
+        assert_same(found[image], slow.attention_flow(oracle, pixels[image], score, **parameters))
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_name)
 def test_method_equals_its_oracle(opened, case):
-    vit, oracle, images, pixels = opened
-    name, parameters = case
-    found = trace_map(vit, images, TARGETS, name, **parameters)
-    for image, score in enumerate(SCORES):
-        assert_same(found[image], slow.attention_flow(oracle, pixels[image], score))
+    assert_equals_oracle(opened, case)
+
+
+@pytest.mark.parametrize("case", MASKED, ids=case_name)
+def test_method_equals_its_oracle_where_tokens_are_outlying(with_outliers, case):
+    assert_equals_oracle(with_outliers, case)
 
 
 # --- graphs

@@ -12,32 +12,64 @@ from oracles import slow_attention_gradient as slow
 from oracles.compare import assert_same, case_name, trace_map
 from oracles.planted import BRIGHTEST, DARKEST, GAIN, open_planted, planted_images
 from vitreous.core.errors import InputError
+from vitreous.methods._attention import handed_over
 from vitreous.methods._method import METHODS
 from vitreous.vit.passes import Capture
 
-CASES = [
+PLAIN = [
     ("gradient_rollout", {}),
     ("gradient_rollout", {"discard": 0.0}),
     ("gradient_rollout", {"discard": 0.5}),
+    ("gradient_rollout", {"discard": 0.5, "head": 1}),
+    ("gradient_rollout", {"first": 1, "last": -2}),
     ("legrad", {}),
-    ("legrad", {"last": 1}),
-    ("legrad", {"last": 2}),
+    ("legrad", {"first": -2}),
+    ("legrad", {"first": 1, "last": 1, "head": -1}),
+    ("legrad", {"last": 0}),
     ("beyond_intuition_heads", {}),
-    ("beyond_intuition_heads", {"start": 0, "points": 3}),
+    ("beyond_intuition_heads", {"first": 0, "points": 3}),
+    ("beyond_intuition_heads", {"first": 0, "points": 3, "head": 2}),
+    ("beyond_intuition_heads", {"last": 1, "points": 3}),
     ("beyond_intuition_tokens", {}),
-    ("beyond_intuition_tokens", {"start": 0, "points": 3}),
+    ("beyond_intuition_tokens", {"first": 0, "points": 3}),
+    ("beyond_intuition_tokens", {"first": 1, "points": 3, "head": -3}),
+    ("beyond_intuition_tokens", {"first": 0, "last": 1, "points": 3}),
     ("transition_attention", {}),
-    ("transition_attention", {"start": 1, "points": 3}),
+    ("transition_attention", {"first": 1, "points": 3}),
+    ("transition_attention", {"last": -2, "points": 3, "head": 1}),
     ("token_transformation", {}),
+    ("token_transformation", {"head": 1}),
+    ("token_transformation", {"first": 1, "last": 1}),
+    ("token_transformation", {"last": -2, "head": -1}),
     ("attcat", {}),
     ("attcat", {"side": "entering"}),
+    ("attcat", {"side": "entering", "first": 1, "head": 0}),
+    ("attcat", {"last": 0, "head": -1}),
     ("saw", {}),
     ("saw", {"weights": "gradient"}),
+    ("saw", {"weights": "gradient", "head": 1, "first": 1}),
+    ("saw", {"last": 1}),
     ("head_relevance", {}),
     ("head_relevance", {"block": 0}),
     ("head_relevance", {"head": 1}),
+    ("head_relevance", {"head": -1}),
     ("head_relevance", {"block": 1, "head": 2}),
 ]
+MASKED = [
+    (name, {"outliers": "mask", **parameters})
+    for name, parameters in [
+        ("gradient_rollout", {}),
+        ("legrad", {"first": 1}),
+        ("beyond_intuition_heads", {"first": 0, "points": 3}),
+        ("beyond_intuition_tokens", {"first": 1, "points": 3}),
+        ("transition_attention", {"points": 3}),
+        ("token_transformation", {}),
+        ("attcat", {}),
+        ("saw", {}),
+        ("head_relevance", {}),
+    ]
+]
+CASES = PLAIN + MASKED
 PATH = ["beyond_intuition_heads", "beyond_intuition_tokens", "transition_attention"]
 EXTREMES = [(0, 11), (5, 2), (11, 6)]
 TARGETS = [2, vt.Contrast(4, 1), None]
@@ -49,14 +81,23 @@ def scores(predicted):
     return [lambda logits: logits[2], lambda logits: logits[4] - logits[1], lambda logits: logits[predicted]]
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_name)
-def test_method_equals_its_oracle(opened, case):
-    vit, oracle, images, pixels = opened
+def assert_equals_oracle(model, case):
+    vit, oracle, images, pixels = model
     name, parameters = case
     found = trace_map(vit, images, TARGETS, name, **parameters)
     for image, score in enumerate(scores(int(vit.logits(images)[2].argmax()))):
         expected = getattr(slow, name)(oracle, pixels[image], score, **parameters).detach()
         assert_same(found[image], expected)
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=case_name)
+def test_method_equals_its_oracle(opened, case):
+    assert_equals_oracle(opened, case)
+
+
+@pytest.mark.parametrize("case", MASKED, ids=case_name)
+def test_method_equals_its_oracle_where_tokens_are_outlying(with_outliers, case):
+    assert_equals_oracle(with_outliers, case)
 
 
 # --- what must hold between maps
@@ -106,8 +147,10 @@ def test_rows_of_gradient_rollout_sum_to_one(discard):
 def test_legrad_adds_block_after_block():
     vit = opened_float64()
     images = random_images(vit, 2)
-    maps = [trace_map(vit, images, 2, "legrad", last=last) for last in (1, 2, 3)]
+    maps = [trace_map(vit, images, 2, "legrad", first=first) for first in (-1, -2, -3)]
     assert_same(maps[2], trace_map(vit, images, 2, "legrad"))
+    blocks = [trace_map(vit, images, 2, "legrad", first=block, last=block) for block in range(3)]
+    assert_same(sum(blocks), maps[2])
     for fewer, more in itertools.pairwise(maps):
         assert (more >= fewer).all()
         assert (more > fewer).any()
@@ -122,7 +165,7 @@ def test_legrad_leaves_out_how_a_block_acts_through_later_ones():
         with torch.no_grad():
             model.blocks[2].mlp.fc1.weight.mul_(factor)
         vit = vt.open_vit(model)
-        earlier.append(trace_map(vit, images, 2, "legrad") - trace_map(vit, images, 2, "legrad", last=1))
+        earlier.append(trace_map(vit, images, 2, "legrad") - trace_map(vit, images, 2, "legrad", first=-1))
     assert (earlier[0] - earlier[1]).abs().max() < 1e-12 * earlier[0].abs().max()
 
 
@@ -149,15 +192,44 @@ def test_two_points_are_the_mean_colour_and_the_image():
         grey.close()
 
 
-@pytest.mark.parametrize("name", PATH)
-def test_a_start_behind_the_last_block_is_remarked(name):
+@pytest.mark.parametrize(("name", "published"), [("beyond_intuition_heads", 3), ("beyond_intuition_tokens", 5)])
+def test_a_published_first_block_behind_the_last_is_remarked(name, published):
     vit = opened_float64()
     with vit.trace(random_images(vit, 2), 1) as trace:
-        beyond = METHODS[name].function(trace, start=7, points=2)
+        beyond = METHODS[name].function(trace, points=2)
         assert [len(notes) for notes in trace.notes] == [1, 1]
-        assert "start=7" in trace.notes[0][0]
-        assert torch.equal(beyond, METHODS[name].function(trace, start=-1, points=2))
+        assert f"first block {published} lies behind block 2" in trace.notes[0][0]
+        assert torch.equal(beyond, METHODS[name].function(trace, first=-1, points=2))
         assert len(trace.notes[0]) == 1
+        earlier = METHODS[name].function(trace, last=1, points=2)
+        assert "lies behind block 1" in trace.notes[0][1]
+        assert torch.equal(earlier, METHODS[name].function(trace, first=1, last=1, points=2))
+    deep = vt.open_vit(scramble(timm_vit(depth=7)))
+    with deep.trace(random_images(deep, 2), 1) as trace:
+        default = METHODS[name].function(trace, points=2)
+        assert torch.equal(default, METHODS[name].function(trace, first=published, points=2))
+        assert trace.notes == [[], []]
+
+
+@pytest.mark.parametrize("name", ["gradient_rollout", "saw", "legrad", "attcat", "token_transformation", *PATH])
+def test_a_later_first_block_is_all_that_is_kept(name):
+    """A pass that keeps no earlier block gives the same map, though tokens entering it are then where its graph begins."""
+    vit = opened_float64(reg_tokens=4, global_pool="avg")  # behind a class token, AttCAT's last two blocks are nothing
+    images = random_images(vit, 2)
+    method = METHODS[name]
+    sides = [{"side": side} for side in ("leaving", "entering")] if name == "attcat" else [{}]
+    for given in sides:
+        parameters = method.complete({"first": 1, "head": 2, **({"points": 3} if name in PATH else {}), **given})
+        assert method.capture(vit, parameters).first == 1
+        with vit.trace(images, 1) as all_of_it, vit.trace(images, 1, capture=method.capture(vit, parameters)) as little:
+            assert_same(method.function(little, **parameters), method.function(all_of_it, **parameters))
+
+
+def test_what_heads_hand_over_adds_up_to_what_all_do():
+    vit = opened_float64()
+    with vit.trace(random_images(vit, 2), 1) as trace:
+        each = [handed_over(trace, 1, head) for head in (0, 1, -1)]
+        assert_same(sum(each), handed_over(trace, 1, None))
 
 
 # --- the planted truth, where it can be worked out
@@ -210,11 +282,10 @@ def test_the_stream_between_attention_and_mlp(options):
         ("gradient_rollout", {"discard": 1.0}),
         ("gradient_rollout", {"discard": -0.1}),
         ("legrad", {"last": 4}),
-        ("legrad", {"last": -1}),
-        *[(name, {"start": -4}) for name in PATH],
+        *[(name, {"first": -4}) for name in PATH],
         *[(name, {"points": 1}) for name in PATH],
         ("head_relevance", {"head": 3}),
-        ("head_relevance", {"head": -2}),
+        ("head_relevance", {"head": -4}),
         ("head_relevance", {"block": 3}),
         ("attcat", {"side": "inside"}),
         ("saw", {"weights": "learned"}),

@@ -19,7 +19,11 @@ CASES = [
     ("score_cam", {}),
     ("score_cam", {"block": 0, "relu": False, "channels": 6, "fill": "mean"}),
     ("score_cam", {"channels": 5, "fill": "blur", "relu": False}),
+    ("score_cam", {"channels": 4, "plus": True}),
+    ("score_cam", {"channels": 3, "block": 0, "plus": True, "relu": False}),
     ("ablation_cam", {}),
+    ("ablation_cam", {"plus": True}),
+    ("ablation_cam", {"plus": True, "relu": False, "block": 1}),
     ("ablation_cam", {"relu": False}),
     ("ablation_cam", {"block": 1, "relu": False}),
     ("vit_cx", {}),
@@ -146,6 +150,20 @@ def test_score_cam_of_one_channel_is_that_channel():
         liveliest = torch.stack([each[each.var(1).argmax()] for each in maps])
     found = trace_map(vit, images, 0, "score_cam", channels=1, relu=False)
     assert_same(found, liveliest.reshape(2, 3, 4), 1e-6)
+
+
+@pytest.mark.parametrize(("name", "channels"), [("score_cam", 4), ("ablation_cam", 24)])
+@pytest.mark.parametrize("relu", [True, False])
+def test_plus_is_the_sum_over_blocks_at_the_cost_of_all(name, channels, relu):
+    vit = vt.open_vit(scramble(timm_vit(depth=3)).double(), preprocessing=vt.Preprocessing(size=(24, 32)))
+    images, method = random_images(vit, 2), METHODS[name]
+    given = {"relu": relu} | ({"channels": channels} if name == "score_cam" else {})
+    with vit.trace(images, [0, 3]) as trace:
+        total = method.function(trace, plus=True, **given)
+        assert trace.forwards == 1 + 3 * channels
+        assert torch.equal(total, sum(method.function(trace, block=block, **given) for block in range(3)))
+    assert method.capture(vit, method.complete({"plus": True})).first == 0
+    assert method.capture(vit, method.complete({})).first == 2
 
 
 def test_a_question_without_content_has_no_answer():

@@ -23,6 +23,7 @@ MAPS = {
     "captum_saliency_abs_sum": ("saliency", {"channels": "sum"}, 3e-4),
 }
 CLASS_FREE = {"rollout", "vitexplain_rollout_mean_d0", "raw_attention_last"}
+PREFIXES = set(MAPS)
 LOGITS = 2.5e-5
 """Absolute; twice what fused attention and float64 differ by from the stored logits."""
 

@@ -5,6 +5,7 @@ import pytest
 from oracles.compare import relative_difference
 from vitreous.methods._method import METHODS
 
+PREFIXES = {"attention_flow"}
 PHOTOS = 3
 
 

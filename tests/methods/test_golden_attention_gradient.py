@@ -13,16 +13,17 @@ from vitreous.methods._method import METHODS
 MAPS = {
     # prefix in golden.npz: method, parameters; official layers count from 1
     "bt_h": ("beyond_intuition_heads", {}),
-    "bt_h_s1": ("beyond_intuition_heads", {"start": 0}),
+    "bt_h_s1": ("beyond_intuition_heads", {"first": 0}),
     "bt_t": ("beyond_intuition_tokens", {}),
-    "bt_t_s7": ("beyond_intuition_tokens", {"start": 6}),
-    "bt_t_s1": ("beyond_intuition_tokens", {"start": 0}),
+    "bt_t_s7": ("beyond_intuition_tokens", {"first": 6}),
+    "bt_t_s1": ("beyond_intuition_tokens", {"first": 0}),
     "tam": ("transition_attention", {}),
-    "tam_s4": ("transition_attention", {"start": 4}),
+    "tam_s4": ("transition_attention", {"first": 4}),
     "legrad_all": ("legrad", {}),
-    "legrad_last2": ("legrad", {"last": 2}),
+    "legrad_last2": ("legrad", {"first": -2}),
 }
-COSINE = {"legrad_all_l2norm": ("legrad", {}), "legrad_last2_l2norm": ("legrad", {"last": 2})}
+COSINE = {"legrad_all_l2norm": ("legrad", {}), "legrad_last2_l2norm": ("legrad", {"first": -2})}
+PREFIXES = {*MAPS, *COSINE}
 TOLERANCE = 1e-5
 
 

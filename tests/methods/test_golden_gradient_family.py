@@ -17,6 +17,7 @@ MAPS = {
     "captum_ixg": ("input_x_gradient", {}, 3e-4),
 }
 PATHS = {"captum_ig_zero": "zero", "captum_ig_black": "black"}
+PREFIXES = {*MAPS, *PATHS}
 
 
 @pytest.fixture(scope="module")

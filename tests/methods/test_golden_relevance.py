@@ -41,6 +41,8 @@ def maps(deit, golden):
 
 TOLERANCES = {prefix: tolerance for prefix, (_, tolerance) in LIBRA.items()}
 TOLERANCES |= {"lxt_cplrp_eps": PIXELS, "lxt_cplrp_eps_patchsum": PATCHES}
+OF_PROBABILITIES = {f"libra_prob_{aggregate}": aggregate for aggregate in ("fullgrad", "fullgrad_plus")}
+PREFIXES = {*TOLERANCES, *OF_PROBABILITIES, "lxt_cplrp_eps_patchsum_f64"}
 
 
 @pytest.mark.parametrize("prefix", TOLERANCES)
@@ -66,9 +68,9 @@ def test_official_map_of_probabilities(deit, golden):
         deit.model, preprocessing=deit.preprocessing, call=lambda model, inputs: torch.softmax(model(inputs), -1)
     )
     with vit.trace(golden.images(), [target for _, target in golden.questions]) as trace:
-        for aggregate in ("fullgrad", "fullgrad_plus"):
+        for prefix, aggregate in OF_PROBABILITIES.items():
             found = METHODS["libragrad"].function(trace, aggregate=aggregate).numpy()
-            for own, expected in zip(found, golden.expected(f"libra_prob_{aggregate}"), strict=True):
+            for own, expected in zip(found, golden.expected(prefix), strict=True):
                 assert relative_difference(own, expected) < 5e-5
 
 

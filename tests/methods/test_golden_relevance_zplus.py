@@ -17,6 +17,7 @@ MAPS = {
     "chefer_partial_lrp_f64": ("partial_lrp", 1e-6),
     "chefer_full_lrp_f64": ("full_lrp", 1e-6),
 }
+PREFIXES = set(MAPS)
 TOLERANCE = 1e-6
 """Of the peak, for a float64 model; that of the golden maps' README."""
 

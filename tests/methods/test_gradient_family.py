@@ -13,8 +13,11 @@ from oracles import slow_gradient_family as slow
 from oracles.compare import assert_same, case_name, trace_map
 from oracles.planted import BRIGHTEST, DARKEST, GAIN, LIGHT, open_planted, planted_images
 from vitreous.core.errors import InputError
+from vitreous.methods import xgradcam
 from vitreous.methods._method import METHODS
 from vitreous.methods.integrated_gradients import gauss_legendre
+from vitreous.vit.entering import read_out
+from vitreous.vit.passes import Capture
 
 BLOCKS = [
     (name, parameters)
@@ -26,6 +29,8 @@ CASES = [
     ("layercam", {"positive": "product"}),
     ("layercam", {"positive": "product", "block": 0, "relu": False}),
     ("hirescam", {"plus": True}),
+    ("xgradcam", {"absolute": True}),
+    ("xgradcam", {"absolute": True, "block": 0, "relu": False}),
     ("eigencam", {}),
     ("eigencam", {"block": 0}),
     ("eigencam", {"centre": False}),
@@ -36,6 +41,7 @@ CASES = [
     ("integrated_gradients", {"nodes": 4}),
     ("integrated_gradients", {"nodes": 3, "baseline": "black"}),
     ("cam", {}),
+    ("cam", {"plus": True}),
 ]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TARGETS = [2, vt.Contrast(4, 1), None]
@@ -78,6 +84,21 @@ def test_cam_sums_to_the_score_minus_the_bias_of_the_head():
     assert sums.tolist() == pytest.approx(
         [score - bias for score, bias in zip(scores.tolist(), biases, strict=True)], rel=1e-10
     )
+
+
+def test_cam_of_all_blocks_sums_to_what_the_head_reads_behind_each_of_them():
+    vit = _float64(class_token=False, global_pool="avg")
+    images, oracle = random_images(vit, 2), slow.SlowViT.of(vit.model)
+    with vit.trace(images, 2) as trace:
+        total, last = METHODS["cam"].function(trace, plus=True), METHODS["cam"].function(trace)
+        assert trace.forwards == 1 + 1 + 1
+        lens = [read_out(vit.body, trace.inputs, tokens.detach())[:, 2] for tokens in trace.tokens[1:]]
+        alone = [each.sum() for each in (total - last)]
+    bias = slow.cam_bias(oracle, vit.prepare(images)[0], SCORES[0])
+    assert total.sum((1, 2)).tolist() == pytest.approx((sum(lens) - 3 * bias).tolist(), rel=1e-9)
+    assert [float(each) for each in alone] == pytest.approx((sum(lens[:2]) - 2 * bias).tolist(), rel=1e-9)
+    with vit.trace(images, 2, capture=Capture(first=1)) as trace, pytest.raises(InputError, match="not captured"):
+        METHODS["cam"].function(trace, plus=True)
 
 
 class NormThenMean(HandwrittenViT):
@@ -142,6 +163,15 @@ def test_xgradcam_keeps_the_sum_of_hirescam(block):
     kept = trace_map(vit, images, TARGETS, "xgradcam", block=block, relu=False).sum((1, 2))
     expected = trace_map(vit, images, TARGETS, "hirescam", block=block).sum((1, 2))
     assert kept.tolist() == pytest.approx(expected.tolist(), rel=1e-4)  # 1e-7 in each divisor
+
+
+def test_xgradcam_by_size_never_weighs_more_than_a_gradient():
+    """Features that cancel to nothing blow up the weight of their channel, but not that by their sizes."""
+    features = torch.tensor([[[1.0, -1.0, 2.0, -2.0]]], dtype=torch.float64)
+    gradient = torch.tensor([[[0.1, 0.3, -0.2, 0.5]]], dtype=torch.float64)
+    assert xgradcam._weigh(features, gradient).abs().max() > 1e6
+    weight = (0.1 + 0.3 - 0.4 + 1.0) / 6
+    assert_same(xgradcam._weigh_by_size(features, gradient), weight * features[0], 1e-7)
 
 
 @pytest.mark.parametrize("name", ["gradcam", "hirescam", "layercam", "xgradcam", "gradcam_plus_plus", "eigencam"])

@@ -12,14 +12,16 @@ from oracles import slow_relevance_zplus as slow
 from oracles.compare import assert_same, case_name, trace_map
 from vitreous.methods._method import METHODS
 from vitreous.methods._zplus import propagate
+from vitreous.vit.known import KnownLinears
 from vitreous.vit.rules.precision import in_double
 from vitreous.vit.rules.zplus import Layout, zplus_rules
 
 CASES = [
     ("transformer_attribution", {}),
     ("transformer_attribution", {"start": 1, "precision": "single"}),
-    ("transformer_attribution", {"start": -1}),
+    ("transformer_attribution", {"start": -1, "precision": "double"}),
     ("lrp_rollout", {}),
+    ("full_lrp", {"precision": "mixed"}),
     ("lrp_rollout", {"start": 1}),
     ("lrp_rollout", {"precision": "single"}),
     ("partial_lrp", {}),
@@ -107,12 +109,14 @@ def test_residual_sums_are_those_of_each_image(family, name):
 
 
 @pytest.mark.parametrize("family", ["timm", "eva rope registers", "transformers sdpa", "torchvision"])
-def test_a_float32_model_is_propagated_through_in_float64(family):
+@pytest.mark.parametrize(("precision", "tolerance"), [("double", 1e-6), ("mixed", 1e-4)])
+def test_a_float32_model_is_propagated_through_in_float64(family, precision, tolerance):
     vit = FAMILIES[family].open()
     double = vt.open_vit(copy.deepcopy(vit.model).double(), preprocessing=vit.preprocessing)
     images = random_images(vit, 2)
     for name in ("lrp_rollout", "partial_lrp", "full_lrp"):
-        assert_same(trace_map(vit, images, [0, 3], name), trace_map(double, images, [0, 3], name), 1e-6)
+        found = trace_map(vit, images, [0, 3], name, precision=precision)
+        assert_same(found, trace_map(double, images, [0, 3], name), tolerance)
     assert {parameter.dtype for parameter in vit.model.parameters()} == {torch.float32}
 
 
@@ -121,6 +125,33 @@ def test_single_precision_shows_its_rounding_and_double_does_not():
     images = random_images(vit, 2)
     single, double = (trace_map(vit, images, 0, "full_lrp", precision=how) for how in ("single", "double"))
     assert 1e-8 < float((single - double).abs().max() / double.abs().max()) < 1e-2
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("family", ["timm", "handwritten", "transformers sdpa", "torchvision"])
+def test_results_of_linear_layers_are_found_again(family, name):
+    """A pass in the model's own type looks them up; without them it gives the same to the bit."""
+    vit = FAMILIES[family].open()
+    images, maps = random_images(vit, 2), []
+    for linears in (True, False):
+        with vit.trace(images, [0, 3], capture=vt.Capture(linears=linears)) as trace:
+            maps.append(METHODS[name].function(trace, precision="single"))
+    assert torch.equal(*maps)
+
+
+def test_known_results_are_told_apart_and_dropped_when_overwritten():
+    tokens, other, weight = torch.rand(2, 5, 3), torch.rand(2, 5, 3), torch.rand(4, 3)
+    known = KnownLinears()
+    results = [nn.functional.linear(entering, weight) for entering in (tokens, other)]
+    for entering, result in zip((tokens, other), results, strict=True):
+        known.add(entering, weight, result)
+    assert torch.equal(known.find(other, weight), results[1])  # two blocks may share their weights
+    assert known.find(other + 1, weight) is None
+    assert known.find(other, weight.clone()) is None
+    assert known.find(other.double(), weight) is None
+    results[1].add_(1)
+    assert known.find(other, weight) is None
+    assert torch.equal(known.find(tokens, weight), results[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -219,7 +250,7 @@ def test_methods_of_one_trace_share_the_pass_under_rules():
     vit = FAMILIES["timm"].open()
     with vit.trace(random_images(vit, 2), 0) as trace:
         for name in ("transformer_attribution", "lrp_rollout", "full_lrp"):
-            METHODS[name].function(trace)
+            METHODS[name].function(trace, precision="mixed")
         assert (trace.forwards, trace.backwards) == (2, 2)  # the other backward is the gradient of attention
-        METHODS["partial_lrp"].function(trace)
+        METHODS["partial_lrp"].function(trace, precision="mixed")
         assert (trace.forwards, trace.backwards) == (3, 3)  # the last block alone

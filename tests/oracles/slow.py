@@ -6,6 +6,7 @@ token, which entries rollout may discard), the convention is stated where it is 
 """
 
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from torch import Tensor
 
 EPSILON = 1e-6
 """Of timm's LayerNorm."""
+
+OUTLYING = 3.0
+"""Times the median norm above which a patch token stands out."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +192,43 @@ def attention_gradients(run: SlowRun, score: Score) -> list[list[Tensor]]:
     ]
 
 
+def outlying(vit: SlowViT, run: SlowRun, blocks: list[int]) -> set[tuple[int, int]]:
+    """Places of the patches whose token is outlying where one of the blocks takes it in, from another block."""
+    places = set()
+    for block in blocks:
+        if block == 0:
+            continue
+        tokens = run.leaving[block - 1].tolist()
+        norms = [math.sqrt(sum(value * value for value in tokens[token])) for token in vit.patches]
+        # torch and numpy disagree about the median of an even number; the lower of the two in the middle is meant
+        median = statistics.median_low(norms)
+        places |= {divmod(patch, vit.grid[1]) for patch, norm in enumerate(norms) if norm > OUTLYING * median}
+    return places
+
+
+def finish(vit: SlowViT, run: SlowRun, relevance: Tensor, blocks: list[int], outliers: str) -> Tensor:
+    """Replace what is at outlying patches by the median of the neighbours that are not, if that is asked for."""
+    places = outlying(vit, run, blocks) if outliers == "mask" else set()
+    rows, columns = vit.grid
+    old = relevance.tolist()
+    new = relevance.clone()
+    sound = [(row, column) for row in range(rows) for column in range(columns) if (row, column) not in places]
+    for row, column in places:
+        around = [old[r][c] for r, c in sound if abs(r - row) <= 1 and abs(c - column) <= 1]
+        instead = around or [old[r][c] for r, c in sound]
+        if instead:
+            new[row, column] = statistics.median(instead)
+    return new
+
+
 def attention_gradcam(
-    vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True, head: int | None = None
+    vit: SlowViT,
+    pixels: Tensor,
+    score: Score,
+    block: int = -1,
+    relu: bool = True,
+    head: int | None = None,
+    outliers: str = "keep",
 ) -> Tensor:
     run = vit.run(pixels)
     gradients = chosen(attention_gradients(run, score)[block], head)
@@ -197,7 +236,7 @@ def attention_gradcam(
     for attention, gradient in zip(chosen(run.attention[block], head), gradients, strict=True):
         total = total + read_row(vit, run, gradient).mean() * read_row(vit, run, attention)
     total = total / len(gradients)
-    return total.clamp(min=0) if relu else total
+    return finish(vit, run, total.clamp(min=0) if relu else total, numbers(run, block, block), outliers)
 
 
 def agcam(
@@ -208,6 +247,7 @@ def agcam(
     head: int | None = None,
     first: int = 0,
     last: int = -1,
+    outliers: str = "keep",
 ) -> Tensor:
     run = vit.run(pixels, cut_attention_inputs=detach)
     gradients = attention_gradients(run, score)
@@ -215,11 +255,17 @@ def agcam(
     for block in numbers(run, first, last):
         for scores, gradient in zip(chosen(run.scores[block], head), chosen(gradients[block], head), strict=True):
             total = total + read_row(vit, run, gradient.clamp(min=0) / (1 + torch.exp(-scores)))
-    return total
+    return finish(vit, run, total, numbers(run, first, last), outliers)
 
 
 def generic_attention(
-    vit: SlowViT, pixels: Tensor, score: Score, head: int | None = None, first: int = 0, last: int = -1
+    vit: SlowViT,
+    pixels: Tensor,
+    score: Score,
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+    outliers: str = "keep",
 ) -> Tensor:
     run = vit.run(pixels)
     gradients = attention_gradients(run, score)
@@ -228,7 +274,7 @@ def generic_attention(
         pairs = zip(chosen(run.attention[block], head), chosen(gradients[block], head), strict=True)
         positive = [(gradient * attention).clamp(min=0) for attention, gradient in pairs]
         relevance = relevance + sum(positive) / len(positive) @ relevance
-    return read_row(vit, run, relevance)
+    return finish(vit, run, read_row(vit, run, relevance), numbers(run, first, last), outliers)
 
 
 def gradcam(vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True) -> Tensor:

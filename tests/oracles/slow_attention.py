@@ -1,43 +1,11 @@
 """Slow oracles of the methods that show attention: one head and one block at a time, every matrix in full."""
 
-import math
 import statistics as python_statistics
 
 import torch
 from torch import Tensor
 
-from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, chosen, fuse, numbers, read_row
-
-OUTLYING = 3.0
-
-
-def outlying(vit: SlowViT, run: SlowRun, blocks: list[int]) -> set[tuple[int, int]]:
-    """Places of the patches whose token is outlying where one of the blocks takes it in, from another block."""
-    places = set()
-    for block in blocks:
-        if block == 0:
-            continue
-        tokens = run.leaving[block - 1].tolist()
-        norms = [math.sqrt(sum(value * value for value in tokens[token])) for token in vit.patches]
-        # torch and numpy disagree about the median of an even number; the lower of the two in the middle is meant
-        median = python_statistics.median_low(norms)
-        places |= {divmod(patch, vit.grid[1]) for patch, norm in enumerate(norms) if norm > OUTLYING * median}
-    return places
-
-
-def finish(vit: SlowViT, run: SlowRun, relevance: Tensor, blocks: list[int], outliers: str) -> Tensor:
-    """Replace what is at outlying patches by the median of the neighbours that are not, if that is asked for."""
-    places = outlying(vit, run, blocks) if outliers == "mask" else set()
-    rows, columns = vit.grid
-    old = relevance.tolist()
-    new = relevance.clone()
-    sound = [(row, column) for row in range(rows) for column in range(columns) if (row, column) not in places]
-    for row, column in places:
-        around = [old[r][c] for r, c in sound if abs(r - row) <= 1 and abs(c - column) <= 1]
-        instead = around or [old[r][c] for r, c in sound]
-        if instead:
-            new[row, column] = python_statistics.median(instead)
-    return new
+from oracles.slow import Score, SlowRun, SlowViT, attention_gradients, chosen, finish, fuse, numbers, read_row
 
 
 def raw_attention(

@@ -6,7 +6,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from oracles.slow import Score, SlowViT, fuse
+from oracles.slow import Score, SlowViT, chosen, finish, fuse, numbers
 
 
 def flow_graph(source: list[float], blocks: list[list[list[float]]]) -> nx.DiGraph:
@@ -27,16 +27,25 @@ def largest_flow(graph: nx.DiGraph, sink: int) -> float:
     return float(nx.maximum_flow_value(graph, "top", (0, sink), flow_func=solver))
 
 
-def attention_flow(vit: SlowViT, pixels: Tensor, _score: Score) -> Tensor:
+def attention_flow(
+    vit: SlowViT,
+    pixels: Tensor,
+    _score: Score,
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+    outliers: str = "keep",
+) -> Tensor:
     """From a class token without limit; else from each last token its share, of a row that sums to one."""
     run = vit.run(pixels)
     blocks = []
-    for heads in run.attention:
-        rows = fuse(heads).tolist()
+    read = numbers(run, first, last)
+    for block in read:
+        rows = fuse(chosen(run.attention[block], head)).tolist()
         for token, row in enumerate(rows):
             row[:] = [0.5 * value for value in row]
             row[token] += 0.5
         blocks.append(rows)
     graph = flow_graph([math.inf if share == 1 else share for share in run.reads], blocks)
     flows = [largest_flow(graph, sink) for sink in vit.patches]
-    return torch.tensor(flows, dtype=torch.float64).reshape(vit.grid)
+    return finish(vit, run, torch.tensor(flows, dtype=torch.float64).reshape(vit.grid), read, outliers)

@@ -14,6 +14,11 @@ from torch import Tensor
 from oracles.slow import Score, SlowViT
 
 
+def blocks_of(vit: SlowViT) -> int:
+    """How many blocks the model has."""
+    return 1 + max(int(name.split(".")[1]) for name in vit.weights if name.startswith("blocks."))
+
+
 def channels_of(vit: SlowViT, pixels: Tensor, block: int) -> Tensor:
     """What enters a block's attention at the patches, "d p"."""
     return vit.run(pixels).entering[block].detach()[list(vit.patches)].T
@@ -49,8 +54,12 @@ def score_cam(
     channels: int | None = None,
     fill: str = "black",
     relu: bool = True,
+    plus: bool = False,
 ) -> Tensor:
     """`behind` gives what shows where a mask is zero, by the name of the fill."""
+    if plus:
+        every = [score_cam(vit, pixels, score, behind, each, channels, fill, relu) for each in range(blocks_of(vit))]
+        return torch.stack(every).sum(0)
     maps = channels_of(vit, pixels, block)
     if channels is not None:
         spread = [float(((channel - channel.mean()) ** 2).sum()) for channel in maps]
@@ -64,8 +73,12 @@ def score_cam(
     return total.clamp(min=0) if relu else total
 
 
-def ablation_cam(vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True) -> Tensor:
+def ablation_cam(
+    vit: SlowViT, pixels: Tensor, score: Score, block: int = -1, relu: bool = True, plus: bool = False
+) -> Tensor:
     """The whole model runs again for each channel."""
+    if plus:
+        return torch.stack([ablation_cam(vit, pixels, score, each, relu) for each in range(blocks_of(vit))]).sum(0)
     maps = channels_of(vit, pixels, block)
     whole = float(score(vit.run(pixels).logits))
     total = torch.zeros(vit.grid, dtype=torch.float64)
@@ -83,9 +96,8 @@ class Ablated(SlowViT):
 
     @staticmethod
     def without(vit: SlowViT, block: int, channel: int) -> "Ablated":
-        blocks = 1 + max(int(name.split(".")[1]) for name in vit.weights if name.startswith("blocks."))
         found = Ablated(**vars(vit))
-        object.__setattr__(found, "at", f"blocks.{block % blocks}.attn")
+        object.__setattr__(found, "at", f"blocks.{block % blocks_of(vit)}.attn")
         object.__setattr__(found, "channel", channel)
         return found
 

@@ -55,12 +55,13 @@ def layercam(vit, pixels, score, block=-1, relu=True, positive="gradient", plus=
     return _over_blocks(vit, pixels, score, block, relu, plus, one)
 
 
-def xgradcam(vit, pixels, score, block=-1, relu=True, plus=False):
+def xgradcam(vit, pixels, score, block=-1, relu=True, plus=False, absolute=False):
     def one(features, slopes):
         weights = []
         for values, gradients in zip(zip(*features, strict=True), zip(*slopes, strict=True), strict=True):
-            kept = sum(f * g for f, g in zip(values, gradients, strict=True))
-            weights.append(kept / (sum(values) + 1e-7))
+            shares = [abs(f) if absolute else f for f in values]
+            kept = sum(f * g for f, g in zip(shares, gradients, strict=True))
+            weights.append(kept / (sum(shares) + 1e-7))
         return _weighted(features, weights)
 
     return _over_blocks(vit, pixels, score, block, relu, plus, one)
@@ -139,19 +140,25 @@ def last_tokens(vit: SlowViT, pixels: Tensor) -> Tensor:
     return tokens.detach()
 
 
-def cam(vit, pixels, score):
+def cam(vit, pixels, score, plus=False):
     """Mean of the patches, then LayerNorm, then the head, written out as one sum over patches.
 
-    With mean m and deviation s of the pooled token, (m - mean(m)) / s is linear in the patches once s is known.
+    With mean m and deviation s of the pooled token, (m - mean(m)) / s is linear in the patches once s is known. With `plus` the same for what leaves each block, added up.
     """
-    tokens = [last_tokens(vit, pixels)[token] for token in vit.patches]
+    every = [block.detach() for block in vit.run(pixels).leaving] if plus else [last_tokens(vit, pixels)]
+    # Scores are linear in the logits, except that the largest logit has to be found first.
+    logits = vit.run(pixels).logits.detach().requires_grad_()
+    (direction,) = torch.autograd.grad(score(logits), logits)
+    return sum(_cam_of(vit, tokens, direction) for tokens in every)
+
+
+def _cam_of(vit, tokens, direction):
+    """Read tokens as if they had left the last block; `direction` is the score's slope by the logits."""
+    tokens = [tokens[token] for token in vit.patches]
     pooled = sum(tokens) / len(tokens)
     deviation = torch.sqrt(((pooled - pooled.mean()) ** 2).mean() + 1e-6)
     gain, head = vit.weights["fc_norm.weight"], vit.weights["head.weight"]
     parts = [head @ (gain * (token - token.mean()) / deviation / len(tokens)) for token in tokens]
-    # Scores are linear in the logits, except that the largest logit has to be found first.
-    logits = vit.run(pixels).logits.detach().requires_grad_()
-    (direction,) = torch.autograd.grad(score(logits), logits)
     return torch.stack([direction @ part for part in parts]).reshape(vit.grid)
 
 

@@ -1,12 +1,16 @@
 """Legends: their colours are the map's, their words state ends, zero, unit and sharing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from vitreous.show.colour import FLAT_GREY, Scale, colourise, scale_for
-from vitreous.show.legend import _tick_words, bar_colours, draw_bar, draw_legend, title_of
+from vitreous.show.legend import _tick_words, bar_colours, draw_bar, draw_legend, sign_words, title_of
+from vitreous.show.overlay import check_scale
 from vitreous.show.paint import Coat, blend
+from vitreous.show.sheet import _on_one_scale
 
 
 def test_bar_shows_the_colours_of_the_values_it_names():
@@ -25,6 +29,36 @@ def test_bar_of_a_signed_scale_is_labelled_with_zero_in_its_middle():
     drawn = draw_bar(scale, 400, 15)
     assert drawn.size[0] == 400
     assert drawn.height > draw_bar(Scale(0.0, 0.25, "logits"), 400, 15).height  # one more line: against, for
+
+
+ABOUT_TARGET = [("against", "left"), ("for the target", "right")]
+ABOUT_NOTHING = [("negative", "left"), ("positive", "right")]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [("saw", ABOUT_TARGET), ("eigencam", ABOUT_NOTHING), ("a method of later", ABOUT_TARGET)],
+)
+def test_only_a_method_that_looks_at_the_target_speaks_for_or_against_it(make, method, words):
+    heatmap = make([[-1.0, 2.0]], signed=True, method=method)
+    assert sign_words(scale_for([heatmap])) == words
+    by_hand = Scale(-2.0, 2.0, heatmap.unit, "RdBu_r")
+    assert sign_words(check_scale(heatmap, by_hand)) == words
+    (panel,) = _on_one_scale([heatmap], "range")
+    assert sign_words(panel.scale) == words
+
+
+def test_a_scale_of_several_maps_speaks_of_the_target_if_all_of_them_do(make):
+    maps = [make([[-1.0, 2.0]], signed=True, method=method) for method in ("saw", "eigencam")]
+    assert sign_words(scale_for(maps)) == ABOUT_NOTHING
+    assert [sign_words(panel.scale) for panel in _on_one_scale(maps, "range")] == [ABOUT_NOTHING] * 2
+    unsigned = make([[1.0, 2.0]], method="rollout")
+    assert sign_words(_on_one_scale([maps[0], unsigned], "range")[0].scale) == ABOUT_TARGET
+
+
+def test_the_words_of_a_bar_are_drawn():
+    scale = Scale(-0.25, 0.25, "logits", "RdBu_r")
+    assert draw_bar(scale, 400, 15).tobytes() != draw_bar(replace(scale, targeted=False), 400, 15).tobytes()
 
 
 def test_clipped_ends_say_so():

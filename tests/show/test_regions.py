@@ -99,11 +99,13 @@ def test_quantile_and_mean_thresholds(make):
 def test_only_positive_evidence_of_a_signed_map_counts(make):
     values = two_blobs()
     values[4, 5:8] = -50.0
-    found = find_regions(make(values, signed=True), interpolation="nearest")
+    found = find_regions(make(values, signed=True, method="saw"), interpolation="nearest")
     (region,) = found
     assert region.mass_share == pytest.approx(1.0)
     assert found.threshold == pytest.approx(2.0)
     assert found.describe() == ("100 % of the evidence for the target in a region of 8 % of the picture, left.",)
+    free = find_regions(make(values, signed=True, method="eigencam"), interpolation="nearest")
+    assert free.describe() == ("100 % of the positive relevance in a region of 8 % of the picture, left.",)
 
 
 def test_equal_regions_are_ordered_from_top_to_bottom_and_left_to_right(make):
@@ -152,7 +154,7 @@ def test_constant_map_has_no_regions(make, value, threshold):
 
 @pytest.mark.parametrize("threshold", ["otsu", "mean", 0.5])
 def test_map_without_positive_values_has_no_regions(make, threshold):
-    found = find_regions(make([[-1.0, 0.0], [-3.0, -2.0]], signed=True), threshold=threshold)
+    found = find_regions(make([[-1.0, 0.0], [-3.0, -2.0]], signed=True, method="saw"), threshold=threshold)
     assert not found.uninformative
     assert list(found) == []
     assert found.describe() == ("No region of the photograph has evidence for the target above the threshold.",)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from vitreous._plan import Planned, joint_capture
+from vitreous._plan import Planned, held_by, joint_capture
 from vitreous.core.calls import read_call
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Fit
@@ -82,7 +82,8 @@ def plan_evaluation(
     }
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size={batch_size} is no number of images.", "Give 1 or more, or leave it out.")
-    size = batch_size or batch_that_fits(vit, joint_capture(vit, list(planned.values())), MOST_PER_BATCH)
+    each = list(planned.values())
+    size = batch_size or batch_that_fits(vit, joint_capture(vit, each), MOST_PER_BATCH, held=held_by(vit, each))
     return EvaluationPlan(planned, chosen, target, fit, seed, size)
 
 

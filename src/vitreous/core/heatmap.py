@@ -33,7 +33,7 @@ class Heatmap:
     relevance   float32, (gh, gw) for patch methods, (H, W) of the model input for pixel methods. Row 0 is
                 the top
     unit        what one unit of relevance means, for instance "attention mass"
-    signed      whether negative values mean evidence against the target
+    signed      whether values can be negative: evidence against the target, if the method looks at it
     frame       where the patches lie on the photograph
     provenance  how it was made
     photo       gives the photograph again when a picture is drawn; not part of a saved file

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from vitreous.core.errors import InputError
-from vitreous.core.shapes import Attention, PatchMap, PerToken
+from vitreous.core.shapes import Attention, PatchMap, PerToken, Tokens
 from vitreous.methods._method import blocks_between, captured
 from vitreous.vit.outliers import outlying_patches
 from vitreous.vit.trace import Trace
@@ -44,6 +44,21 @@ def one_head(matrix: Tensor, head: int | None) -> Tensor:
     if not -heads <= head < heads:
         raise InputError(f"head={head} is outside the model.", f"It has heads 0 to {heads - 1} (or -1 to -{heads}).")
     return matrix[:, head % heads].unsqueeze(1)
+
+
+def handed_over(trace: Trace, index: int, head: int | None) -> Tokens:
+    """What each token hands to those that attend to it: its values through the output projection, without its bias.
+
+    index  place of the block in the trace's sequences
+    head   the only head through which it is handed, counted as in `one_head`; None for all of them together
+
+    Raises MethodNotApplicableError where the output projection cannot be seen.
+    """
+    values, weight = one_head(trace.values[index], head), trace.projections[index].weight
+    if head is not None:
+        heads, width = trace.values[index].shape[1], values.shape[-1]
+        weight = weight[:, head % heads * width :][:, :width]
+    return values.transpose(1, 2).flatten(2) @ weight.T
 
 
 def map_of(trace: Trace, per_token: PerToken, blocks: range, outliers: Outliers) -> PatchMap:

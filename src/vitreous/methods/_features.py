@@ -3,11 +3,14 @@
 The features of a block are its patch tokens as they enter the attention, one map on the patch grid for each channel.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import captured
 from vitreous.vit.trace import Trace
 
@@ -18,6 +21,20 @@ def feature_maps(trace: Trace, block: int) -> Float[Tensor, "b d p"]:
     Raises InputError for a block outside the model, and MethodNotApplicableError where that cannot be seen.
     """
     return trace.patches(trace.attention_inputs[captured(trace, block)].detach().transpose(1, 2))
+
+
+def over_blocks(
+    trace: Trace, block: int, plus: bool, relu: bool, one: Callable[[int], Float[Tensor, "b p"]]
+) -> PatchMap:
+    """Give the map of one block, or the sum of those of all blocks.
+
+    plus  sum over all blocks of the model, and leave `block` aside
+    relu  keep the positive part of each block's map, before the sum
+    one   makes the map of a block by its number
+    """
+    maps = [one(each) for each in (range(len(trace.vit.blocks)) if plus else [block])]
+    kept = [each.clamp(min=0) if relu else each for each in maps]
+    return sum(kept[1:], kept[0]).reshape(-1, *trace.vit.grid)
 
 
 def pixel_masks(trace: Trace, maps: Float[Tensor, "b m p"]) -> Float[Tensor, "b m H W"]:

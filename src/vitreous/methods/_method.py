@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.core.registry import Registry
 from vitreous.core.signature import complete_parameters
+from vitreous.vit.memory import Held
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
 from vitreous.vit.vit import Vit
@@ -44,6 +45,10 @@ class Method:
                     as long as some
     applies         gives the reason, as a clause, why it means nothing on a model; empty if it does
     block_range     the parameters that name the first and the last block it reads; None if there are none
+    held            what a pass of its own keeps in memory beside the shared one, for a model and parameters; None for
+                    what its family says, see `holds`
+    linears         tells from the parameters whether it runs the model again on the same numbers, and is spared time by
+                    the results of linear layers; None if it does not
     """
 
     name: str
@@ -64,6 +69,8 @@ class Method:
     repeats: bool = False
     applies: Callable[[Vit], str] | None = None
     block_range: tuple[str, str] | None = None
+    held: Callable[[Vit, Parameters], Held | None] | None = None
+    linears: Callable[[Parameters], bool] | None = None
 
     @property
     def control(self) -> bool:
@@ -110,13 +117,32 @@ class Method:
         Blocks before the only one it reads then run fused and without a graph, which saves most of the
         memory for a late block. Raises InputError for a block outside the model.
         """
-        return Capture(self.blocks(vit, parameters).start, self.gradient, self.pixels, self.inputs, self.tokens)
+        linears = self.linears is not None and self.linears(parameters)
+        first = self.blocks(vit, parameters).start
+        return Capture(first, self.gradient, self.pixels, self.inputs, self.tokens, linears)
+
+    def holds(self, vit: Vit, parameters: Parameters) -> Held | None:
+        """What a pass of its own keeps in memory while the shared one is alive; None if it makes none with a graph.
+
+        Relevance is propagated through a second graph of the whole model. Where a parameter chooses the precision, the
+        rules are those of Transformer Attribution, which compute each linear layer by the signs of its inputs as well,
+        and keep half as much again.
+        """
+        if self.held is not None:
+            return self.held(vit, parameters)
+        if self.family != "relevance propagation":
+            return None
+        capture = Capture(inputs=False, tokens=False)
+        if "precision" not in parameters:
+            return Held(capture)
+        return Held(capture, item_size=4 if parameters["precision"] == "single" else 8, times=1.5)
 
     def blocks(self, vit: Vit, parameters: Parameters) -> range:
         """Say which blocks it reads with these parameters, which have to be complete.
 
-        A parameter `plus` set to True means that it reads them all in place of the one that it names. Raises InputError
-        for a block outside the model, and for a range with nothing in it.
+        A parameter `plus` set to True means that it reads them all in place of the one that it names. A first block of
+        None is for the method to choose: it may be any. Raises InputError for a block outside the model, and for a
+        range with nothing in it.
         """
         count = len(vit.blocks)
         if count and self.only_block is not None and not parameters.get("plus"):
@@ -124,7 +150,7 @@ class Method:
             return range(only, only + 1)
         if count and self.block_range is not None:
             first, last = (parameters[name] for name in self.block_range)
-            return blocks_between(first, last, count)
+            return blocks_between(first or 0, last, count)
         return range(count)
 
     def require_applicable(self, vit: Vit) -> None:
@@ -167,6 +193,8 @@ def method(
     repeats: bool = False,
     applies: Callable[[Vit], str] | None = None,
     block_range: tuple[str, str] | None = None,
+    held: Callable[[Vit, Parameters], Held | None] | None = None,
+    linears: Callable[[Parameters], bool] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Method`.
 
@@ -201,6 +229,8 @@ def method(
                 repeats=repeats,
                 applies=applies,
                 block_range=block_range,
+                held=held,
+                linears=linears,
             ),
         )
         return function

@@ -3,8 +3,17 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from vitreous.methods._method import Parameters
+from vitreous.vit.memory import Held
 from vitreous.vit.passes import Capture
 from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit
+
+
+def fused_graph(vit: Vit, parameters: Parameters) -> Held:
+    """Say what each of these passes keeps, which are made one after the other."""
+    del parameters
+    return Held(Capture(first=len(vit.blocks), pixels=True, inputs=False, tokens=False))
 
 
 def gradient_at(trace: Trace, inputs: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:

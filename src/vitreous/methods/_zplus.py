@@ -1,7 +1,8 @@
 """What the methods of Transformer Attribution share: one pass under its rules, and what it says about rounding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,12 +10,14 @@ from torch import Tensor
 from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.core.shapes import Attention, PerImage, PixelMap
 from vitreous.vit.ambient import own_graph
+from vitreous.vit.memory import Held
 from vitreous.vit.passes import Capture
 from vitreous.vit.rules.precision import in_double
 from vitreous.vit.rules.zplus import Layout, zplus_rules
 from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit
 
-Precision: TypeAlias = Literal["double", "single"]
+Precision: TypeAlias = Literal["mixed", "double", "single"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,19 @@ def propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
     """Propagate relevance down to the attention of block `first`, and for block 0 down to the pixels.
 
     The pass is made once for each `first` and precision, whichever method of a trace asks, and each that asks has the
-    measured cancellation noted in its record. "double" computes in float64 whatever the model's own type is; a model of
-    half precision always does.
+    measured cancellation noted in its record.
+
+    precision  "double" computes in float64 whatever the model's own type is; a model of half precision is never run in
+               "single". "mixed" does the same but for one thing: relevance is distributed over the inputs of linear
+               layers in float32. What ruins a pass in float32 is the rounding of activations, whose sums nearly cancel
+               in the residual adds; linear layers divide by sums of positive products. "single" computes in the model's
+               own type, and takes over the results of linear layers from the trace where that has kept them
 
     A target with outputs that count negatively, as a contrast has, gets the difference of two propagations: the rule of
     the residual add conserves sums, and would make a sum of zero into nothing.
     """
-    if precision == "double" and trace.inputs.device.type == "mps":
-        raise InputError("precision='double' needs float64, which this device does not have.", "Use 'single'.")
+    if precision != "single" and trace.inputs.device.type == "mps":
+        raise InputError(f"precision={precision!r} needs float64, which this device does not have.", "Use 'single'.")
     found = trace.once(("zplus", first, precision), lambda: _propagate(trace, first, precision))
     for image, ratio in enumerate(found.cancelled.tolist()):
         trace.note(
@@ -55,11 +63,13 @@ def propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
 def _propagate(trace: Trace, first: int, precision: Precision) -> Relevances:
     layout = Layout(len(trace.images), trace.vit.body.anchors[0].batch_axis)
     capture = Capture(first, pixels=first == 0, inputs=False, tokens=False)
-    rules, inputs = zplus_rules(layout), trace.inputs.detach()
-    if precision == "double" or trace.vit.dtype in {torch.float16, torch.bfloat16}:
+    inputs = trace.inputs.detach()
+    if precision != "single" or trace.vit.dtype in {torch.float16, torch.bfloat16}:
+        rules = zplus_rules(layout, coarse=precision == "mixed")
         with in_double():
             again = trace.again(rules=rules, inputs=inputs.double(), capture=capture)
     else:
+        rules = zplus_rules(layout, known=trace.linears)
         again = trace.again(rules=rules, inputs=inputs, capture=capture)
     with again:
         nodes = [*again.attention, *([again.inputs] if first == 0 else [])]
@@ -80,6 +90,17 @@ def _from_target(again: Trace, nodes: list[Tensor]) -> tuple[Tensor, ...]:
             against = again.grad(nodes, (again.logits * (-slope).clamp(min=0)).sum(1))
             found = tuple(plus - minus for plus, minus in zip(found, against, strict=True))
     return found
+
+
+def computes_again(parameters: Mapping[str, Any]) -> bool:
+    """Whether the relevance pass computes in the type of the trace, and so gives the same numbers."""
+    return bool(parameters["precision"] == "single")
+
+
+def held_from_last_block(vit: Vit, parameters: Mapping[str, Any]) -> Held:
+    """Say what a relevance pass keeps that begins at the last block; see `Method.holds` for the factor."""
+    capture = Capture(len(vit.blocks) - 1, pixels=False, inputs=False, tokens=False)
+    return Held(capture, item_size=4 if computes_again(parameters) else 8, times=1.5)
 
 
 def require_pixels(trace: Trace, pixels: PixelMap | None) -> PixelMap:

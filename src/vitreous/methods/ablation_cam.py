@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitreous.core.shapes import PatchMap, Tokens
-from vitreous.methods._features import feature_maps
+from vitreous.methods._features import feature_maps, over_blocks
 from vitreous.methods._method import captured, method
 from vitreous.vit.edits import rows_per_pass
 from vitreous.vit.entering import run_from
@@ -18,12 +18,12 @@ from vitreous.vit.trace import Trace
     class_specific=True,
     signed=lambda parameters: not parameters["relu"],
     unit="loss of logit x feature",
-    cost="1F + the blocks from `block` on, for each channel",
+    cost="1F + the blocks from the one read on, for each channel",
     gradient=False,
     only_block="block",
     repeats=True,
 )
-def ablation_cam(trace: Trace, block: int = -1, relu: bool = True) -> PatchMap:
+def ablation_cam(trace: Trace, block: int = -1, relu: bool = True, plus: bool = False) -> PatchMap:
     """Add up the channels of the patch tokens, each times the score that is lost when it is set to zero.
 
     From "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization" (WACV 2020),
@@ -33,6 +33,8 @@ def ablation_cam(trace: Trace, block: int = -1, relu: bool = True) -> PatchMap:
            norm, as in `gradcam`. Only this block and what follows is computed again; each channel counts as one
            forward pass in the record all the same
     relu   keep positive evidence alone, as the paper does; False gives the signed sum before it
+    plus   sum the maps of all blocks, each behind its own ReLU; `block` is then left aside. Not in the paper; after
+           SkipPLUS (Mehri et al., CVPR workshops 2024). A channel is ablated in one block at a time
 
     Deviations: patch tokens take the place of a convolution's feature map, and a channel is set to zero in these
     alone; class and register tokens keep theirs. The paper divides the loss by the score. That is the same number for
@@ -42,12 +44,15 @@ def ablation_cam(trace: Trace, block: int = -1, relu: bool = True) -> PatchMap:
     Raises InputError for a block outside the model, and MethodNotApplicableError where the input of the attention
     cannot be seen.
     """
+    return over_blocks(trace, block, plus, relu, lambda each: _one(trace, each))
+
+
+def _one(trace: Trace, block: int) -> Float[Tensor, "b p"]:
+    """Make the map of one block, before the ReLU."""
     maps = feature_maps(trace, block)
     lost = torch.stack([_lost(trace, block, image) for image in range(len(maps))]).to(maps.dtype)
     trace.forwards += maps.shape[1]
-    cam = (lost[:, :, None] * maps).sum(1)
-    cam = cam.clamp(min=0) if relu else cam
-    return cam.reshape(-1, *trace.vit.grid)
+    return (lost[:, :, None] * maps).sum(1)
 
 
 def _lost(trace: Trace, block: int, image: int) -> Float[Tensor, " d"]:

@@ -3,6 +3,7 @@
 import torch
 
 from vitreous.core.shapes import PatchMap
+from vitreous.methods._attention import Outliers, attention_between, map_of
 from vitreous.methods._max_flow import MaximumFlows, maximum_flows
 from vitreous.methods._method import method
 from vitreous.vit.trace import Trace
@@ -20,14 +21,24 @@ AT_BOUND = 1e-7
     cost="1F",
     gradient=False,
     repeats=True,
+    block_range=("first", "last"),
 )
-def attention_flow(trace: Trace) -> PatchMap:
+def attention_flow(
+    trace: Trace, head: int | None = None, first: int = 0, last: int = -1, outliers: Outliers = "keep"
+) -> PatchMap:
     """Take attention as the capacity of pipes between tokens, and find the largest flow to each patch by itself.
 
     Section 3 of the paper: nodes are the tokens at each level, edges lead from a token to what it attends to
     one block below, with capacity 0.5 mean-head attention + 0.5 identity for the skip connection. The
     relevance of a patch is the maximum flow from the class token at the top to it, exact to 1e-6 (in
     general far closer: an equal cut proves it).
+
+    head         the only head whose attention is a capacity in each block, counted from 0, or from the end if
+                 negative; None takes the mean of them all
+    first, last  the blocks that the flow goes through, both included, counted likewise; "the first" below is
+                 then the first of these
+    outliers     "mask" replaces the values of patches whose token has an outlying norm where one of these
+                 blocks takes it in by the median of their neighbours, see `vit.outliers`; "keep" does not
 
     Ignores values, MLPs and the target: two classes give the same map. It also ignores most of the depth. In
     trained models almost all patches sit at a trivial bound, the smaller of what leaves the source (1) and
@@ -36,19 +47,21 @@ def attention_flow(trace: Trace) -> PatchMap:
 
     Models without a class token have a source that gives each last token as much of what the token can hand
     on as its share in the prediction; a class token, read alone, can hand on all it has, as in the paper.
-    Deviation: the authors' code divides the map by its sum, which is left to display.
+    Deviation: the authors' code divides the map by its sum, which is left to display. Raises InputError for
+    blocks or a head outside the model.
     """
+    blocks, matrices = attention_between(trace, first, last, head)
     reading = trace.reading.double().cpu()
     tokens = reading.shape[1]
     sinks = trace.patches(torch.arange(tokens))
     skip = torch.eye(tokens, dtype=torch.float64)
     flows = torch.zeros_like(reading)
     for image, shares in enumerate(reading):
-        mixing = [0.5 * attention[image].detach().double().cpu().mean(0) + 0.5 * skip for attention in trace.attention]
+        mixing = [0.5 * attention[image].detach().double().cpu().mean(0) + 0.5 * skip for attention in matrices]
         found = maximum_flows(shares * mixing[-1].sum(1), torch.stack(mixing), sinks)
         flows[image, sinks] = found.values
         trace.note(image, _describe(found))
-    return trace.to_grid(flows.to(trace.logits))
+    return map_of(trace, flows.to(trace.logits), blocks, outliers)
 
 
 def _describe(found: MaximumFlows) -> str:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from vitreous.core.errors import MethodNotApplicableError
 from vitreous.core.shapes import PatchMap, Tokens
-from vitreous.methods._method import method
+from vitreous.methods._method import captured, method
+from vitreous.methods._path import last_block_graph
 from vitreous.vit.ambient import own_graph
+from vitreous.vit.entering import read_out
 from vitreous.vit.passes import Capture
 from vitreous.vit.tap import Rules
 from vitreous.vit.trace import Trace
@@ -46,13 +48,19 @@ def _why_not(vit: Vit) -> str:
     cost="2F + backward of the head",
     gradient=False,
     repeats=True,
+    held=last_block_graph,
     applies=_why_not,
 )
-def cam(trace: Trace) -> PatchMap:
+def cam(trace: Trace, plus: bool = False) -> PatchMap:
     """Split the score into what each patch token behind the last block adds to it, exactly.
 
     Equation 2 of the paper: where the head is linear on the mean of the patches, the score is a sum over
-    patches plus a bias, and so the map sums to the score minus that bias, up to rounding. It has no parameters.
+    patches plus a bias, and so the map sums to the score minus that bias, up to rounding.
+
+    plus  sum the maps of all blocks, each of whose tokens are read as if the block were the last: by the final norm,
+          the mean and the head, as a logit lens reads them. The map then sums to the scores of all these readings,
+          minus the bias of each. Not in the paper, which has one layer to read: the head was never trained to read
+          earlier ones, and what it finds there is a direction rather than evidence. Costs one reading more
 
     The norm before the head is the one thing that is not linear. Its statistics (deviation of a LayerNorm,
     root mean square of an RMSNorm) are kept as they are for this image, and centring and scale are then linear.
@@ -68,9 +76,24 @@ def cam(trace: Trace) -> PatchMap:
     reason = _why_not(trace.vit)
     if reason:
         raise MethodNotApplicableError(f"CAM does not apply to {trace.vit.name}: {reason}.", "Use 'gradcam'.")
+    if plus:
+        return _of_all_blocks(trace)
     with trace.again(rules=FROZEN, capture=_last_block(trace.vit)) as behind:
         tokens = behind.tokens[-1].detach()
         return trace.to_grid((_slope(behind).detach() * tokens).sum(-1))
+
+
+def _of_all_blocks(trace: Trace) -> PatchMap:
+    """Read what leaves each block as if it were the last, all in one go, and add up their maps."""
+    images, leaving = len(trace.images), trace.tokens[1 + captured(trace, 0) :]
+    trace.forwards += 1
+    with own_graph():
+        tokens = torch.cat([block.detach() for block in leaving]).requires_grad_()
+        logits = read_out(trace.vit.body, trace.inputs.detach(), tokens, rules=FROZEN)
+        scores = torch.stack([trace.target.score(part) for part in torch.split(logits, images)])
+        (slope,) = torch.autograd.grad(scores.sum(), tokens)
+    each = (slope * tokens.detach()).sum(-1)
+    return trace.to_grid(each.reshape(len(leaving), images, -1).sum(0))
 
 
 def _slope(trace: Trace) -> Tokens:

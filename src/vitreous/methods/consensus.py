@@ -10,7 +10,9 @@ from torch import Tensor
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import METHODS, method
+from vitreous.vit.memory import Held, held_bytes
 from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit
 
 Parts = Float[Tensor, "parts b patches"]
 
@@ -26,6 +28,7 @@ Parts = Float[Tensor, "parts b patches"]
     inputs=True,
     tokens=True,
     repeats=True,
+    held=lambda vit, parameters: _largest_held(vit, parameters["parts"]),
 )
 def consensus(
     trace: Trace,
@@ -87,6 +90,12 @@ def _check(parts: tuple[str, ...], show: str) -> None:
         raise InputError(f"consensus got {wrong[0]!r} as a part.", "Controls, and itself, have nothing to agree about.")
     if show not in {"relevance", "agreement"}:
         raise InputError(f"consensus got show={show!r}.", "Use 'relevance' or 'agreement'.")
+
+
+def _largest_held(vit: Vit, parts: tuple[str, ...]) -> Held | None:
+    """Say what the part keeps that keeps most; parts come one after the other."""
+    found = [METHODS[name].holds(vit, METHODS[name].defaults) for name in parts]
+    return max((each for each in found if each), key=lambda each: held_bytes(vit, each), default=None)
 
 
 def _per_patch(trace: Trace, name: str) -> Float[Tensor, "b patches"]:

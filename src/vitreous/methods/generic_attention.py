@@ -1,7 +1,7 @@
 """Generic attention: gradient-weighted attention, gathered through the blocks. Chefer, Gur & Wolf, ICCV 2021."""
 
 from vitreous.core.shapes import PatchMap
-from vitreous.methods._attention import attention_between, of_blocks, one_head
+from vitreous.methods._attention import Outliers, attention_between, map_of, of_blocks, one_head
 from vitreous.methods._method import method
 from vitreous.methods._reading import follow_down
 from vitreous.vit.trace import Trace
@@ -16,7 +16,9 @@ from vitreous.vit.trace import Trace
     cost="1F1B",
     block_range=("first", "last"),
 )
-def generic_attention(trace: Trace, head: int | None = None, first: int = 0, last: int = -1) -> PatchMap:
+def generic_attention(
+    trace: Trace, head: int | None = None, first: int = 0, last: int = -1, outliers: Outliers = "keep"
+) -> PatchMap:
     """Start from the identity and add, block by block, the positive part of gradient times attention applied to it.
 
     Equations 5 and 6 for self-attention: R <- R + E_h[(dA * A)+] R, where E_h is the mean over heads. Only
@@ -25,6 +27,8 @@ def generic_attention(trace: Trace, head: int | None = None, first: int = 0, las
     head         the only head that is read in each block, counted from 0, or from the end if negative; None
                  averages them all, as the paper does
     first, last  the blocks that are gathered, both included, counted likewise
+    outliers     "mask" replaces the values of patches whose token has an outlying norm where one of these
+                 blocks takes it in by the median of their neighbours, see `vit.outliers`; "keep" does not
 
     Ignores values and MLPs, except through the gradient. Deviation: none; models without a class token,
     which the paper does not treat, start from the rows that the head reads. Raises InputError for blocks or
@@ -36,4 +40,4 @@ def generic_attention(trace: Trace, head: int | None = None, first: int = 0, las
         (one_head(gradient, head) * attention).clamp_(min=0).mean(1)
         for gradient, attention in zip(gradients, matrices, strict=True)
     ]
-    return trace.to_grid(follow_down(trace, mixing))
+    return map_of(trace, follow_down(trace, mixing), blocks, outliers)

@@ -8,7 +8,7 @@ from torch import Tensor
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import PixelMap
 from vitreous.methods._method import method
-from vitreous.methods._repeat import gradient_at, score_at
+from vitreous.methods._repeat import fused_graph, gradient_at, score_at
 from vitreous.vit.trace import Trace
 
 
@@ -22,6 +22,7 @@ from vitreous.vit.trace import Trace
     level="pixel",
     gradient=False,
     repeats=True,
+    held=fused_graph,
 )
 def integrated_gradients(trace: Trace, baseline: Literal["zero", "black"] = "zero", nodes: int = 50) -> PixelMap:
     """Integrate the gradient of the score along the straight line from a baseline to the image, times the difference.

@@ -3,7 +3,7 @@
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import captured, method
 from vitreous.methods._reading import follow_down
-from vitreous.methods._zplus import Precision, propagate
+from vitreous.methods._zplus import Precision, computes_again, propagate
 from vitreous.vit.trace import Trace
 
 
@@ -16,6 +16,7 @@ from vitreous.vit.trace import Trace
     cost="2F + 1B by rules",
     gradient=False,
     repeats=True,
+    linears=computes_again,
 )
 def lrp_rollout(trace: Trace, start: int = 0, precision: Precision = "double") -> PatchMap:
     """Multiply I + E_h (relevance of attention)+ through the blocks: Transformer Attribution without its gradient.
@@ -24,8 +25,9 @@ def lrp_rollout(trace: Trace, start: int = 0, precision: Precision = "double") -
     normalised. Models without a class token start from the rows that the head reads.
 
     start      the first block of the product, counted from 0, or from the end if negative
-    precision  of the relevance pass: "double", or "single", which takes half as long and in which rounding shows: in
-               the published float32 maps by up to 55 % of the peak. How much cancelled is measured and noted
+    precision  of the relevance pass: "double"; "mixed", which is faster and as exact but for the last digits (measured:
+               2e-6 of the peak); or "single", in which rounding shows, as in the published float32 maps: by up to 55 %
+               of the peak. See `transformer_attribution`. How much cancelled is measured and noted
 
     Deviations: as in `transformer_attribution`, the residual rule goes by image, and a contrast is the difference of
     two propagations. Raises InputError for a block outside the model, and MethodNotApplicableError if the model

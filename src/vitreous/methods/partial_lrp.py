@@ -3,7 +3,7 @@
 from vitreous.core.shapes import PatchMap
 from vitreous.methods._method import captured, method
 from vitreous.methods._reading import read_rows
-from vitreous.methods._zplus import Precision, propagate
+from vitreous.methods._zplus import Precision, computes_again, held_from_last_block, propagate
 from vitreous.vit.trace import Trace
 
 
@@ -16,6 +16,8 @@ from vitreous.vit.trace import Trace
     cost="2F + backward of one block by rules",
     gradient=False,
     repeats=True,
+    linears=computes_again,
+    held=held_from_last_block,
 )
 def partial_lrp(trace: Trace, relu: bool = True, precision: Precision = "double") -> PatchMap:
     """Average the positive relevance of the last attention over heads, in the class token's row.
@@ -25,7 +27,8 @@ def partial_lrp(trace: Trace, relu: bool = True, precision: Precision = "double"
     Ignores all blocks but the last. Models without a class token average the rows that the head reads.
 
     relu       keep positive relevance of each head alone, as published; False gives the signed mean
-    precision  of the relevance pass. Few sums cancel on this short way: "single" is usually right to 4 digits
+    precision  of the relevance pass. Few sums cancel on this short way: "single" is usually right to 4 digits. "mixed",
+               see `transformer_attribution`, gains little here, where one block is all that relevance passes through
 
     Deviations: as in `transformer_attribution`, the residual rule goes by image, and a contrast is the difference of
     two propagations. Raises MethodNotApplicableError if the model computes with an operator without a rule.

@@ -5,7 +5,7 @@ import torch
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import PixelMap
 from vitreous.methods._method import method
-from vitreous.methods._repeat import gradient_at
+from vitreous.methods._repeat import fused_graph, gradient_at
 from vitreous.vit.trace import Trace
 
 
@@ -20,6 +20,7 @@ from vitreous.vit.trace import Trace
     gradient=False,
     random=True,
     repeats=True,
+    held=fused_graph,
 )
 def smoothgrad(trace: Trace, copies: int = 25, sigma: float = 0.15, signed: bool = False) -> PixelMap:
     """Average the gradient of the score over copies of the normalised input with Gaussian noise.

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 
 from vitreous.core.errors import InputError, UnknownNameError, near_matches
 from vitreous.core.heatmap import Heatmap
-from vitreous.show.words import percent
+from vitreous.show.words import percent, speaks_of_target
 
 Kind: TypeAlias = Literal["range", "robust"]
 Start: TypeAlias = Literal["zero", "minimum"]
@@ -56,6 +56,8 @@ class Scale:
     shared_by  number of maps that are drawn on this scale
     clipped    share of the maps' values that lie beyond the ends
     rule       how the ends were chosen, as a clause
+    targeted   whether the two directions of a signed scale speak for and against the target: of maps by methods that
+               look at it. Of others they are no more than two directions
 
     Raises UnknownNameError for unknown or misleading colours, and InputError for ends that make no scale.
 
@@ -70,6 +72,7 @@ class Scale:
     shared_by: int = 1
     clipped: float = 0.0
     rule: str = "given by hand"
+    targeted: bool = True
 
     def __post_init__(self) -> None:
         """Refuse scales that mislead: unknown colours, no extent, a signed scale whose middle is not zero."""
@@ -144,7 +147,7 @@ def scale_for(
     unit, signed = kinds.pop()
     telling = [heatmap.relevance for heatmap in heatmaps if not heatmap.uninformative]
     scale = scale_over(telling, unit, signed, kind, percentile=percentile, start=start, colours=colours)
-    return replace(scale, shared_by=len(heatmaps))
+    return replace(scale, shared_by=len(heatmaps), targeted=not signed or all(map(speaks_of_target, heatmaps)))
 
 
 def scale_over(

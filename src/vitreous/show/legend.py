@@ -58,7 +58,7 @@ def draw_bar(scale: Scale, width: int, size: int, coat: Coat = PURE) -> Image.Im
     With a `coat` the colours look as they do over a mid-grey spot of the photograph: opacity changes
     colours, and a bar of pure ones could not be compared with the picture. `size` is that of the text, in
     pixels; the bar is 1.1 times as high. A signed scale has a line that says which end speaks for the
-    target.
+    target, or that the ends are negative and positive and no more.
     """
     high, pitch = round(size * 1.1), round(size * 1.3)
     tick = max(3, size // 4)
@@ -73,13 +73,19 @@ def draw_bar(scale: Scale, width: int, size: int, coat: Coat = PURE) -> Image.Im
     for words, align in _tick_words(scale, width, size):
         place_text(draw, words, width, top, size, align=align)
     if scale.diverging:
-        place_text(draw, "against", width, top + pitch, size, ink=GREY_INK, align="left")
-        place_text(draw, "for the target", width, top + pitch, size, ink=GREY_INK, align="right")
+        for words, align in sign_words(scale):
+            place_text(draw, words, width, top + pitch, size, ink=GREY_INK, align=align)
     unit = text_block(safe_text(scale.unit), width, size, align="centre")
     sheet = Image.new("RGB", (width, top + pitch + signed_line + unit.height), PAPER)
     sheet.paste(piece.crop((0, 0, width, top + pitch + signed_line)), (0, 0))
     sheet.paste(unit, (0, top + pitch + signed_line))
     return sheet
+
+
+def sign_words(scale: Scale) -> list[tuple[str, Align]]:
+    """What the low and the high end of a signed scale say."""
+    low, high = ("against", "for the target") if scale.targeted else ("negative", "positive")
+    return [(low, "left"), (high, "right")]
 
 
 def bar_colours(scale: Scale, width: int, height: int, coat: Coat = PURE) -> Image.Image:

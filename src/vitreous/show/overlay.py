@@ -5,6 +5,8 @@ the grey photograph; what the model did not see is hatched; regions are outlined
 this in words. Several maps of one photograph are drawn by `show.sheet`, with the same functions.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -17,7 +19,7 @@ from vitreous.show.regions import Regions, find_regions
 from vitreous.show.resample import describe_resampling, resample
 from vitreous.show.save import attach_record
 from vitreous.show.typeset import beside, stack, with_margin
-from vitreous.show.words import format_value, percent, safe_text
+from vitreous.show.words import format_value, percent, safe_text, speaks_of_target
 
 _NARROW = 480  # pictures narrower than this get their legend at the right, where there is room for text
 _SIDE_LEGEND = 400
@@ -111,6 +113,7 @@ def reduced(photo: Image.Image, max_side: int) -> Image.Image:
 def check_scale(heatmap: Heatmap, scale: Scale) -> Scale:
     """Give the scale back if it fits the map: the same unit, and two directions for signed values.
 
+    Of a map by a method that looks at no target, the scale does not speak of it.
     Raises InputError otherwise. An unsigned map on a two-sided scale is allowed; it uses one half of it.
     """
     method = heatmap.provenance.method
@@ -124,7 +127,7 @@ def check_scale(heatmap: Heatmap, scale: Scale) -> Scale:
             f"The map of {method!r} is signed; colours {scale.colours!r} cannot show its sign.",
             "Use a diverging scale such as 'RdBu_r'.",
         )
-    return scale
+    return replace(scale, targeted=False) if heatmap.signed and not speaks_of_target(heatmap) else scale
 
 
 def mark_regions(picture: Image.Image, regions: Regions, contour: bool, boxes: bool) -> Image.Image:

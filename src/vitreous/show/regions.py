@@ -18,7 +18,7 @@ from vitreous.core.frame import Frame
 from vitreous.core.heatmap import Heatmap
 from vitreous.show.resample import resample, seen_lines
 from vitreous.show.transform import photo_cover, share_off_photo, to_patches
-from vitreous.show.words import percent
+from vitreous.show.words import percent, speaks_of_target
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Regions:
     unit           that of the map
     mask           the regions on the photograph, (height, width), read-only
     frame          the geometry of the map
-    signed         the map also holds evidence against the target, of which nothing is counted here
+    signed         the map also holds negative values, of which nothing is counted here
+    targeted       whether the sign says for and against the target: the method looks at it
     uninformative  the map is constant, so there are no regions
     off_photo      share of the positive relevance that lies on padding outside the photograph
     """
@@ -62,6 +63,7 @@ class Regions:
     mask: Bool[np.ndarray, "height width"]
     frame: Frame
     signed: bool
+    targeted: bool
     uninformative: bool
     off_photo: float
 
@@ -80,7 +82,8 @@ class Regions:
         padding is told from one per cent on. There is always a sentence: that the map is constant, or that
         nothing is above the threshold, is a finding as well.
         """
-        what = "evidence for the target" if self.signed else "relevance"
+        positive = "evidence for the target" if self.targeted else "positive relevance"
+        what = positive if self.signed else "relevance"
         if self.uninformative:
             return ("The map is constant: it does not say where the model looked.",)
         if not self.regions:
@@ -155,6 +158,7 @@ def find_regions(
         mask=mask,
         frame=heatmap.frame,
         signed=heatmap.signed,
+        targeted=not heatmap.signed or speaks_of_target(heatmap),
         uninformative=heatmap.uninformative,
         off_photo=share_off_photo(heatmap),
     )

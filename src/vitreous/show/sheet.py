@@ -25,7 +25,7 @@ from vitreous.show.resample import describe_resampling, resample
 from vitreous.show.save import attach_record
 from vitreous.show.transform import PATCH_SUM_SENTENCE, SHARE_SENTENCE, SHARE_UNIT, share_of_total
 from vitreous.show.typeset import GREY_INK, beside, filled_to, stack, text_block, with_margin
-from vitreous.show.words import format_value, safe_text
+from vitreous.show.words import format_value, safe_text, speaks_of_target
 
 _TEXT = 15
 _SMALL = 13
@@ -146,13 +146,15 @@ def _at_side(photo: Image.Image, side: int) -> Image.Image:
 def _on_one_scale(heatmaps: Sequence[Heatmap], kind: str) -> list[_Panel]:
     """Express all maps as shares; the one-sided and the two-sided scale end at the same value.
 
-    Equal strength then has equal opacity on signed and unsigned maps. Magnitudes decide the end.
+    Equal strength then has equal opacity on signed and unsigned maps. Magnitudes decide the end. The two-sided scale
+    speaks of the target if all maps that are drawn on it do.
     """
     shares = [share_of_total(heatmap) for heatmap in heatmaps]
     telling = [share for share, heatmap in zip(shares, heatmaps, strict=True) if not heatmap.uninformative]
     magnitudes = scale_over([np.abs(share) for share in telling], SHARE_UNIT, signed=False, kind=kind)
     one_sided = replace(magnitudes, shared_by=len(heatmaps))
-    two_sided = replace(one_sided, low=-one_sided.high, colours="RdBu_r")
+    targeted = all(speaks_of_target(heatmap) for heatmap in heatmaps if heatmap.signed)
+    two_sided = replace(one_sided, low=-one_sided.high, colours="RdBu_r", targeted=targeted)
     return [
         _Panel(heatmap, share, None if heatmap.uninformative else two_sided if heatmap.signed else one_sided)
         for heatmap, share in zip(heatmaps, shares, strict=True)

@@ -3,6 +3,9 @@
 Numbers are rounded as far as a reader can use them; the exact ones are in the record of the picture.
 """
 
+from vitreous.core.heatmap import Heatmap
+from vitreous.methods._method import METHODS
+
 _LONGEST_NAME = 200
 
 
@@ -18,6 +21,15 @@ def safe_text(text: str, most: int = _LONGEST_NAME) -> str:
     printable = "".join(character if character.isprintable() else " " for character in text[: 4 * most])
     line = " ".join(printable.split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def speaks_of_target(heatmap: Heatmap) -> bool:
+    """Whether the sign of a map's values says for or against the target: not where the method looks at none.
+
+    A method that is not registered, as that of an old file may be, is taken to look at it.
+    """
+    method = heatmap.provenance.method
+    return method not in METHODS or METHODS[method].class_specific
 
 
 def percent(share: float, digits: int = 0) -> str:

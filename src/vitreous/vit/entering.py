@@ -14,16 +14,21 @@ from vitreous.vit.tap import Rules, Tap
 from vitreous.vit.watch import watch
 
 
-def read_out(body: Body, inputs: Tensor, tokens: Tokens) -> Logits:
+def read_out(body: Body, inputs: Tensor, tokens: Tokens, rules: Rules | None = None) -> Logits:
     """Read logits from any tokens (m, n, d) as if they had left the last block; keeps their graph. See `run_from`.
 
     This is also the logit lens.
     """
-    return run_from(body, inputs, tokens, len(body.blocks))
+    return run_from(body, inputs, tokens, len(body.blocks), rules=rules)
 
 
 def run_from(
-    body: Body, inputs: Tensor, tokens: Tokens, block: int, edit: Callable[[Tokens], Tokens] | None = None
+    body: Body,
+    inputs: Tensor,
+    tokens: Tokens,
+    block: int,
+    edit: Callable[[Tokens], Tokens] | None = None,
+    rules: Rules | None = None,
 ) -> Logits:
     """Run the model on any tokens (m, n, d) as if they entered block `block`, and keep their graph.
 
@@ -31,7 +36,9 @@ def run_from(
     Earlier blocks are given one of them, and what enters `block` is exchanged. Nobody sees what comes before, so linear
     layers are not multiplied out there, and one image is convolved for all: the cost is little more than what follows.
 
-    edit  changes what the attention of `block` projects, (m, n, d), which is behind the first norm in pre-norm models
+    edit   changes what the attention of `block` projects, (m, n, d), which is behind the first norm in pre-norm models
+    rules  stand in for functions of PyTorch, as in a trace; not for linear layers and convolutions, which have rules
+           here
     """
     unseen, entering = _Unseen(), _Entering(edit)
 
@@ -50,9 +57,9 @@ def run_from(
     def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return unseen.linear(rows, weight, bias) if unseen.here else entering.linear(rows, weight, bias)
 
-    rules: Rules = {F.linear: linear, F.conv2d: unseen.convolve, F.multi_head_attention_forward: entering.attend}
+    own: Rules = {F.linear: linear, F.conv2d: unseen.convolve, F.multi_head_attention_forward: entering.attend}
     copies = own_leaf(inputs[:1], needs_gradient=False).expand(tokens.shape[0], -1, -1, -1)
-    tap = Tap(keep=False, rules=rules, graph=tokens.requires_grad)
+    tap = Tap(keep=False, rules={**(rules or {}), **own}, graph=tokens.requires_grad)
     with torch.inference_mode(mode=False), torch.no_grad(), tap, watch(body.anchors, on_tokens):
         return body.forward(copies)
 

@@ -22,6 +22,7 @@ class Capture:
     inputs  whether the one backward also gives the gradients of what each attention projects: without, it ends a little
             earlier, at the probabilities of block `first`
     tokens  whether it also gives those of the tokens entering each block and leaving the last
+    linears whether the results of linear layers are kept, for a pass under rules that would compute them again
     """
 
     first: int = 0
@@ -29,6 +30,7 @@ class Capture:
     pixels: bool = True
     inputs: bool = True
     tokens: bool = True
+    linears: bool = False
 
 
 @dataclass
@@ -64,7 +66,7 @@ def run_pass(
     inputs = own_leaf(inputs, capture.graph and capture.pixels)
     last = len(body.blocks)
     keep = keep and last > 0  # a model opened without its blocks keeps its own operators
-    tap = Tap(capture.first, keep, edit, rules, capture.graph)
+    tap = Tap(capture.first, keep, edit, rules, capture.graph, capture.linears)
     result = Pass(inputs, tap)
 
     def on_tokens(position: int, tokens: Tokens) -> Tokens | None:

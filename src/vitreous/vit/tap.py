@@ -19,6 +19,7 @@ from vitreous.vit.ambient import exact
 from vitreous.vit.attention import Operands, ScoreRows, multihead_operands, sdpa_operands
 from vitreous.vit.gate import Switch, gate
 from vitreous.vit.handwritten import HandwrittenAttention, positional
+from vitreous.vit.known import KnownLinears
 from vitreous.vit.row_linear import row_linear
 
 Edit: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -73,6 +74,7 @@ class Recording:
     projections: dict[int, Projection] = field(default_factory=dict)
     between: dict[int, Tensor] = field(default_factory=dict)
     tokens: dict[int, Tensor] = field(default_factory=dict)
+    linears: KnownLinears = field(default_factory=KnownLinears)
 
 
 class Tap(TorchFunctionMode):
@@ -85,6 +87,7 @@ class Tap(TorchFunctionMode):
             calls, which the Tap does itself by `@`, `Tensor.softmax` and `F.linear`, is replaced as well
     graph   whether the pass keeps a graph. A `torch.no_grad()` of the model itself is ignored then: it saves memory in
             training and is no part of what the model computes (a linear probe on a frozen backbone has one)
+    linears whether what linear layers of tokens give is kept for another pass
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Tap(TorchFunctionMode):
         edit: Edit | None = None,
         rules: Rules | None = None,
         graph: bool = False,
+        linears: bool = False,
     ) -> None:
         super().__init__()
         self.first = first
@@ -101,6 +105,7 @@ class Tap(TorchFunctionMode):
         self.edit = edit
         self.rules: Rules = {} if rules is None else rules
         self.graph = graph
+        self.linears = linears
         self.block: int | None = None
         self.images = 1
         self.switch = Switch()
@@ -208,7 +213,7 @@ class Tap(TorchFunctionMode):
             self._enter_attention(args[0], batch_axis=0)
             self._leave_attention(*args[1:])
             if torch.is_grad_enabled() and args[0].requires_grad and F.linear not in self.rules:
-                return row_linear(*args, **kwargs)
+                return self._linear(*args, **kwargs)
         if func in _NORMS and args:
             self._leave_residual(args[0])
         attention = self._handwritten.contraction(func, args, kwargs, self.images)
@@ -223,6 +228,12 @@ class Tap(TorchFunctionMode):
             return attention.result(*through)
         result = func(*args, **kwargs)
         self._handwritten.follow(func, args, kwargs, result)
+        return result
+
+    def _linear(self, tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        result = row_linear(tokens, weight, bias)
+        if self.linears and tokens.dim() == 3:
+            self.recording.linears.add(tokens, weight, result)
         return result
 
     def _enter_attention(self, node: Tensor, batch_axis: int) -> None:

@@ -17,6 +17,7 @@ from vitreous.core.shapes import Attention, Images, Logits, PatchMap, PerImage, 
 from vitreous.core.target import ResolvedTarget, resolve_target
 from vitreous.vit.ambient import exact
 from vitreous.vit.body import is_quantised
+from vitreous.vit.known import KnownLinears
 from vitreous.vit.passes import Capture, Pass, run_pass
 from vitreous.vit.readout import Readout
 from vitreous.vit.tap import AttentionCall, Edit, Projection, Rules
@@ -137,6 +138,11 @@ class Trace:
                 "Use a method that reads attention or pixels, for instance 'generic_attention'.",
             )
         return tuple(found[block] for block in sorted(found))
+
+    @property
+    def linears(self) -> KnownLinears:
+        """Results of linear layers, if the capture includes them; see `KnownLinears`."""
+        return self._open().recording.linears
 
     def between(self, block: int) -> Tokens:
         """Tokens behind the attention of one captured block and before its MLP, "b n d".

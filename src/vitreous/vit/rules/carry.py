@@ -16,7 +16,7 @@ OFFSET = 1e-9
 def divide(relevance: Tensor, denominator: Tensor, offset: float = OFFSET) -> Tensor:
     """Divide by denominator + offset; zero where the denominator is zero."""
     shifted = denominator + offset
-    shifted = shifted.masked_fill_(shifted == 0, offset)
+    shifted.masked_fill_(shifted == 0, offset)
     return (relevance / shifted).masked_fill_(denominator == 0, 0.0)
 
 
@@ -31,6 +31,8 @@ class _Share(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *relevances: Any) -> tuple[Tensor | None, ...]:
         (relevance,) = relevances
+        if [relevance.shape] == ctx.shapes:
+            return None, relevance
         return None, *[(relevance / len(ctx.shapes)).sum_to_size(shape) for shape in ctx.shapes]
 
 

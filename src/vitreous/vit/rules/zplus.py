@@ -23,10 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitreous.core.errors import MethodNotApplicableError
-from vitreous.vit.row_linear import reached
+from vitreous.vit.known import KnownLinears
 from vitreous.vit.rules.carry import OFFSET, bare, carries, divide, share
 from vitreous.vit.rules.closed import NONLINEARITIES, NORMS, STATISTICS, ClosedRules
 from vitreous.vit.rules.names import Function, spellings
+from vitreous.vit.rules.positive import PositiveLinear, by_positive_products
 
 
 @dataclass
@@ -63,14 +64,17 @@ class Layout:
         self.cancelled = torch.maximum(self.cancelled.to(ratio), ratio)
 
 
-def zplus_rules(layout: Layout) -> ClosedRules:
+def zplus_rules(layout: Layout, coarse: bool = False, known: KnownLinears | None = None) -> ClosedRules:
     """Make the rule set for one pass.
 
     It holds what is to be known about that pass alone, and measures in `layout` what happens in its backward.
+
+    coarse  distribute the relevance of linear layers in the weights' own type, whatever the pass computes in
+    known   what linear layers gave in a pass of the same type, where they need not run again
     """
     add = _residual(layout)
     rules: dict[Function, Function] = {
-        F.linear: _linear,
+        F.linear: _linear(coarse, known),
         F.conv2d: _convolution,
         torch.matmul: _product(torch.matmul),
         torch.einsum: _einsum,
@@ -131,58 +135,16 @@ def _quotient(first: Any, second: Any, **kwargs: Any) -> Tensor:
 # -- linear layers -----------------------------------------------------------------------------------------------------
 
 
-class _Linear(torch.autograd.Function):
-    """A linear layer under z+, which skips the tokens that no relevance reaches: see `row_linear`.
+def _linear(coarse: bool, known: KnownLinears | None) -> Function:
+    """Make the rule of linear layers; see `PositiveLinear`."""
 
-    Weights are kept as the model holds them, and promoted in the backward for as long as it takes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        result = F.linear(tokens, weight, bias)
-        ctx.save_for_backward(tokens, weight, bias)
-        ctx.result, ctx.version = result.detach(), result._version  # noqa: SLF001  (the documented name)
+    def rule(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if not carries(tokens):
+            return F.linear(tokens, weight, bias)
+        result: Tensor = PositiveLinear.apply(tokens, bare(weight), bare(bias), coarse, known)
         return result
 
-    @staticmethod
-    def backward(ctx: Any, *relevances: Any) -> tuple[Tensor, None, None]:
-        (relevance,) = relevances
-        tokens, weight, bias = ctx.saved_tensors
-        weight, result = weight.to(tokens.dtype), ctx.result
-        if result._version != ctx.version:  # noqa: SLF001
-            result, bias = F.linear(tokens, weight), None  # the model has overwritten it since
-        products = result if bias is None else result - bias
-        if tokens.dim() != 3:
-            return _zplus(tokens, weight, products, relevance), None, None
-        start, stop = reached(relevance)
-        if stop - start == tokens.shape[1]:
-            return _zplus(tokens, weight, products, relevance), None, None
-        found = torch.zeros_like(tokens)
-        rows = slice(start, stop)
-        found[:, rows] = _zplus(tokens[:, rows], weight, products[:, rows], relevance[:, rows])
-        return found, None, None
-
-
-def _zplus(tokens: Tensor, weight: Tensor, products: Tensor, relevance: Tensor) -> Tensor:
-    """Distribute relevance (…, out) over the inputs (…, in) of a linear layer, by their positive products.
-
-    products  what the layer gives without its bias. The sum of positive products is half of this plus the sum of
-              absolute products: one multiplication of matrices in place of two. What is within rounding of that is zero
-    """
-    absolute = F.linear(tokens.abs(), weight.abs())
-    total = torch.add(products, absolute).mul_(0.5)
-    nothing = total <= absolute.mul_(16 * torch.finfo(total.dtype).eps)
-    ratio = (relevance / total.add_(OFFSET)).masked_fill_(nothing, 0.0)
-    found = tokens.clamp(min=0).mul_(ratio @ weight.clamp(min=0))
-    return found.addcmul_(tokens.clamp(max=0), ratio @ weight.clamp(max=0))
-
-
-def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Apply a linear layer; see `_Linear`."""
-    if not carries(tokens):
-        return F.linear(tokens, weight, bias)
-    result: Tensor = _Linear.apply(tokens, bare(weight), bare(bias))
-    return result
+    return rule
 
 
 Distribute: TypeAlias = Callable[..., tuple[Tensor | None, ...]]
@@ -247,7 +209,7 @@ def _convolution(
             )
             found = _between_bounds(rows, low, high, kernel, arriving)
         else:
-            found = _zplus(rows, kernel, F.linear(rows, kernel), arriving)
+            found = by_positive_products(rows, kernel, F.linear(rows, kernel), None, arriving)
         return (F.fold(found.mT, values.shape[2:], **window),)
 
     return _by_parts(result, distribute, image)

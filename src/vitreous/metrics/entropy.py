@@ -5,7 +5,6 @@ from typing import Literal
 
 import torch
 
-from vitreous.core.errors import InputError
 from vitreous.core.shapes import PerImage
 from vitreous.metrics._case import Case
 from vitreous.metrics._metric import metric
@@ -22,10 +21,8 @@ def entropy(case: Case, unit: Literal["share", "nats"] = "share") -> PerImage:
           as in the paper. exp of it is the number of patches over which relevance is in effect spread
 
     Signs and places are ignored, pixel maps are summed over each patch. NaN for a map that is zero everywhere, and
-    for the share of a grid of one patch. Raises InputError for another unit.
+    for the share of a grid of one patch.
     """
-    if unit not in {"share", "nats"}:
-        raise InputError(f"unit={unit!r} is unknown.", "Use 'share' or 'nats'.")
     size = case.per_patch.abs()
     nats: PerImage = torch.special.entr(size / size.sum(1, keepdim=True)).sum(
         1

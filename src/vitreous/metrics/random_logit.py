@@ -32,7 +32,7 @@ def random_logit(case: Case, similarity: Similarity = "spearman") -> PerImage:
     method. NaN for a target that is no single class, a model of one output, and a map that is constant; a map of the
     other class that is constant counts as 0. Deviation: the paper uses SSIM alone, on pixels.
 
-    Raises InputError for another similarity, and for SSIM on a grid of fewer than 3 x 3 patches.
+    Raises InputError for SSIM on a grid of fewer than 3 x 3 patches.
     """
     trace = case.trace
     check_similarity(similarity, trace.vit.grid)

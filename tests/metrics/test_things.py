@@ -11,6 +11,7 @@ from vitreous.core.frame import frame_tensor
 from vitreous.core.heatmap import Heatmap
 from vitreous.core.provenance import Provenance
 from vitreous.metrics._case import Case, SceneTruth, Truth
+from vitreous.metrics._things import drops, known_things
 from vitreous.metrics.background_independence import background_independence
 from vitreous.metrics.counterfactual_rank import counterfactual_rank
 from vitreous.metrics.counterfactual_top import counterfactual_top
@@ -103,6 +104,7 @@ def test_negative_relevance_and_equal_things():
         ([1.0, 9.0, 1.0, 0.0], 0.5),
         ([5.0, 9.0, 3.0, 0.0], 0.5),
         ([4.0, 1.0, 2.0, 3.0], 0.0),  # the same map
+        ([3.99999, 1.0, 2.00001, 3.0], 0.0),  # the same but for rounding
         ([5.0, 0.0, 1.0, 0.0], 0.0),
     ],
 )
@@ -129,6 +131,16 @@ def test_a_difference_of_two_classes_has_its_own_drops():
         assert counterfactual_rank(case).item() == pytest.approx(0.5)
     with open_case([MAP], truth=(scene(0, 1, 2),), target=vt.Contrast(1, 0), images=IMAGE[None]) as case:
         assert counterfactual_rank(case).item() == pytest.approx(-0.5)
+
+
+def test_the_drop_of_an_embedding_is_along_its_direction():
+    with open_case([MAP], truth=(scene(0, 1, 2),), target="embedding", images=IMAGE[None]) as case:
+        known = known_things(case)[0]
+        direction = case.trace.target.direction[0].double()
+        outputs = torch.tensor([[9.0, 9, 5], [7, 9, 5], [8, 9, 5], [9, 7, 5]], dtype=torch.float64)
+        expected = (outputs[0] - outputs[1:]) @ direction
+        assert drops(case, 0, known).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+        assert (direction.abs() > 0.1).sum() == 2
 
 
 def test_scenes_are_rendered_and_run_once_for_all_metrics_and_methods():

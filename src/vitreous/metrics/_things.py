@@ -3,6 +3,7 @@
 The same as `worlds.rendered.truth` computes for single heatmaps, for batches, and shared by metrics and methods.
 """
 
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -66,8 +67,10 @@ def score(case: Case, image: int, target: ResolvedTarget | None = None) -> Float
 
 
 def _score(logits: Float[Tensor, "t k"], image: int, target: ResolvedTarget) -> Things:
-    owner = torch.full((len(logits),), image)
-    return target.select(owner).score(logits.to(target.plus.device)).cpu()
+    chosen = target.select(torch.full((len(logits),), image))
+    if chosen.direction is not None:  # of an embedding; it is where the model is
+        chosen = replace(chosen, direction=chosen.direction.double().cpu())
+    return chosen.score(logits)
 
 
 def density(case: Case) -> PixelMap:

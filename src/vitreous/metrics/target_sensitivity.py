@@ -15,6 +15,9 @@ from vitreous.metrics._metric import metric
 from vitreous.metrics._rerun import class_target, has_class, maps_elsewhere
 from vitreous.metrics._things import Things, density, drops, known_things, relevance_on
 
+ROUNDING = 1e-5
+"""Difference, relative to the larger of two numbers, up to which they are the same."""
+
 
 @metric(
     category="known truth",
@@ -33,7 +36,7 @@ def target_sensitivity(case: Case) -> PerImage:
     target: when it is taken out, the target's logit falls most, less the fall of the other's. One speaks most for
     the other class, likewise. The first should have more relevance in the target's map than in the other's, the second
     more in the other's: the share of the two that is so, 0, 1/2 or 1, higher is better. A method that knows no classes
-    gets 0, as two equal maps satisfy neither.
+    gets 0, as two equal maps satisfy neither; equal means up to rounding, 1e-5 of the larger.
 
     Maps are compared raw, as in the paper, so a method whose maps grow with the logit tends to 1/2. NaN for an image
     that is no scene, a target that is no single class, and a scene in which the two things do not really differ: the
@@ -66,5 +69,13 @@ def _share(lost: Things, lost_other: Things, relevance: Things, relevance_other:
     mine, others = int(speaks.argmax()), int(speaks.argmin())
     if not (lost[mine] > lost[others] and lost_other[others] > lost_other[mine]):
         return float("nan")
-    right = (relevance[mine] > relevance_other[mine], relevance_other[others] > relevance[others])
-    return sum(map(float, right)) / 2
+    right = (
+        _is_more(relevance[mine], relevance_other[mine]),
+        _is_more(relevance_other[others], relevance[others]),
+    )
+    return sum(right) / 2
+
+
+def _is_more(one: Tensor, other: Tensor) -> bool:
+    """Say whether one number is larger, by more than rounding: two runs on a GPU need not agree to the last bit."""
+    return bool(one - other > ROUNDING * torch.maximum(one.abs(), other.abs()))

@@ -26,6 +26,11 @@ UP, SWAPPED, DOWN, FLAT = [1, 2, 3, 4], [1, 2, 4, 3], [4, 3, 2, 1], [5, 5, 5, 5]
 # 0 + 0 + 1 + 1, so 0.8; UP against DOWN 9 + 1 + 1 + 9, so -1.
 
 
+@pytest.fixture(scope="module")
+def six_blocks():
+    return vt.open_vit("bundled:scenes")
+
+
 def test_agreement_of_ranks_is_scipys():
     rng = np.random.default_rng(0)
     maps = rng.integers(0, 5, (20, 12)).astype(float)  # with many ties
@@ -109,10 +114,9 @@ def test_cascade_by_hand():
         ("independent", 9, [f" in block {block}" for block in range(6)]),
     ],
 )
-def test_which_weights_are_random(order, stages, where):
-    vit = vt.open_vit("bundled:scenes")
-    copies = random_copies(vit, order, stages, 0)
-    assert [copy.name for copy in copies] == [f"{vit.name}, weights random{place} (seed 0)" for place in where]
+def test_which_weights_are_random(six_blocks, order, stages, where):
+    copies = random_copies(six_blocks, order, stages, 0)
+    assert [copy.name for copy in copies] == [f"{six_blocks.name}, weights random{place} (seed 0)" for place in where]
 
 
 def test_independent_blocks_on_a_model_of_two():

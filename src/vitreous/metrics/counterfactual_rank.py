@@ -25,7 +25,8 @@ def counterfactual_rank(case: Case) -> PerImage:
 
     Spearman's, from -1 to 1, higher is better. A scene without the thing is rendered, shadows and all, so that the
     drop is the thing's whole effect; relevance on a thing is the sum over pixels of relevance times the share of the
-    pixel which the thing covers. A large thing gathers more of it, as it does in the drop.
+    pixel which the thing covers. A large thing gathers more of it, and large things tend to matter more: so chance is a
+    little above 0, and a random map has to be measured beside.
 
     NaN for an image that is no scene, a scene of one thing, and a map that gives all things the same. A scene of two
     can only have -1 or 1. Relevance on floor and wall is ignored: see `mass_on_target`. Deviations from FunnyBirds:

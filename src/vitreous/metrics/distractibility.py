@@ -28,8 +28,9 @@ def distractibility(case: Case, tolerance: float = 0.05, share: float = 0.05) ->
     tolerance  a thing is not needed if the score falls by less than this share of itself when it is taken out, or rises
     share      the map names a thing that holds more than this share of all positive relevance of the picture
 
-    A map that puts nothing on any thing gets 1, so this means little without `counterfactual_rank` beside it. NaN for
-    an image that is no scene, a scene whose every thing is needed, and a map without positive relevance.
+    A map that puts nothing on any thing gets 1, and a random map a high value, so this means little without
+    `counterfactual_rank` beside it. NaN for an image that is no scene, a scene whose every thing is needed, and a map
+    without positive relevance.
 
     Deviations: the paper chooses `share` for each method, so that several of its scores are best, from 0.01 to 0.5; it
     takes shares of the sum of signed relevance, which may be 0; it counts a bird's parts beside the things around it,

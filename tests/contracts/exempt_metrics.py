@@ -5,7 +5,15 @@ from typing import Any
 CHEAP_METRICS: dict[str, dict[str, Any]] = {}
 """Parameters under which a metric is quick enough on the planted model."""
 
-BLIND: dict[str, str] = {}
+BLIND: dict[str, str] = {
+    "parameter_randomisation": "none of the three maps depends on the model",
+    "random_logit": "none of the three maps depends on the target",
+    "target_sensitivity": "none of the three maps depends on the target",
+    "repeatability": "all three maps are the same again",
+    "max_sensitivity": "the random map does not depend on the image, so it cannot move",
+    "stress_consistency": "the random map does not depend on the image, so it cannot move",
+    "background_independence": "a property of the model: no map is read",
+}
 """Metrics for which the true map of the planted model need not be best, and why."""
 
 TIED: dict[str, str] = {

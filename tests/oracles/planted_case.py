@@ -53,7 +53,7 @@ def planted_truth(vit, image, brightest, others):
 
     def scene():
         removed = [torch.where(thing, torch.tensor(MIDDLE[0]), image) for thing in things]
-        return SceneTruth(torch.stack(removed), torch.stack(things).float(), ("brightest", "other", "another"))
+        return SceneTruth(torch.stack(removed), torch.stack(things).float(), ("brightest", "other", "darkest"))
 
     seen = brightness_of(vit, image[None])[0].repeat_interleave(high, 0).repeat_interleave(wide, 1)
     generator = torch.Generator().manual_seed(brightest)
@@ -75,7 +75,7 @@ def planted_case(vit, make=true_map, extremes=EXTREMES, target="brightest", seed
     images, brightness = planted_images(vit, extremes)
     known = []
     for image, (brightest, darkest) in zip(images, extremes, strict=True):
-        others = [patch for patch in range(brightness.shape[1]) if patch not in {brightest, darkest}][:2]
-        known.append(planted_truth(vit, image, brightest, others) if truth else Truth())
+        other = next(patch for patch in range(brightness.shape[1]) if patch not in {brightest, darkest})
+        known.append(planted_truth(vit, image, brightest, (other, darkest)) if truth else Truth())
     with vit.trace(images, target, capture=vt.Capture(tokens=True, pixels=True, inputs=True), seed=seed) as trace:
         yield Case(trace, make(vit, images), lambda other: make(other.vit, other.images), tuple(known))

@@ -58,6 +58,29 @@ def test_a_cascade_goes_from_the_top_down_and_changes_nothing_else(family):
     assert not embeddings & found[-1]
 
 
+@pytest.mark.parametrize("family", ["timm", "dinov2 registers"])
+def test_a_single_block_is_drawn_as_in_the_cascade_and_nothing_else_is(family):
+    vit = FAMILIES[family].open()
+    depth = len(vit.blocks)
+    whole = dict(vt.randomised(vit, 5, depth).model.named_parameters())
+    found = []
+    for place in range(depth + 1):
+        copy = vt.randomised(vit, 5, only=place)
+        found.append(changed(vit, copy))
+        assert all(torch.equal(dict(copy.model.named_parameters())[name], whole[name]) for name in found[-1])
+    for index, block in enumerate(vit.blocks):
+        assert len(found[index]) == len(list(block.parameters()))
+    assert found[depth] == changed(vit, vt.randomised(vit, 5, blocks=0))
+    assert sum(map(len, found)) == len(set().union(*found)) == len(changed(vit, vt.randomised(vit, 5, depth)))
+    assert vt.randomised(vit, only=0).name.endswith(", weights random in block 0 (seed 0)")
+
+
+@pytest.mark.parametrize("arguments", [{"only": -1}, {"only": 3}, {"only": 1, "blocks": 1}])
+def test_a_single_block_that_is_not_there_is_refused(arguments):
+    with pytest.raises(vt.VitreousError, match="is no place"):
+        vt.randomised(FAMILIES["timm"].open(), **arguments)
+
+
 def test_a_cascade_is_nested_and_fixed_by_its_seed():
     vit = FAMILIES["timm"].open()
     drawn = [dict(vt.randomised(vit, 3, blocks).model.named_parameters()) for blocks in (1, 2, None, None)]

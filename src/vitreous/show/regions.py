@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
-from skimage.filters import threshold_otsu
-from skimage.measure import label, regionprops
 
-from vitreous.core.errors import InputError, UnknownNameError, near_matches
+from vitreous.core.errors import InputError
 from vitreous.core.frame import Frame
 from vitreous.core.heatmap import Heatmap
+from vitreous.core.regions import Part, choose_threshold, parts_above
 from vitreous.show.resample import resample, seen_lines
 from vitreous.show.transform import photo_cover, share_off_photo, to_patches
 from vitreous.show.words import percent, speaks_of_target
@@ -142,7 +141,7 @@ def find_regions(
     patches = to_patches(heatmap)
     positive = np.clip(patches, 0, None)
     cells = "patches" if heatmap.relevance.shape == heatmap.frame.grid else "patch sums"
-    value, rule = _threshold(positive[photo_cover(heatmap) > 0], threshold)
+    value, rule = choose_threshold(positive[photo_cover(heatmap) > 0], threshold)
     mask = np.zeros(heatmap.frame.photo_size, np.bool_)
     regions: tuple[Region, ...] = ()
     if not heatmap.uninformative and positive.any():
@@ -164,39 +163,6 @@ def find_regions(
     )
 
 
-def _threshold(values: Float32[np.ndarray, " patches"], threshold: str | float) -> tuple[float, str]:
-    """Give the threshold and its name, for the sentence that states it.
-
-    Values are those of the patches on the photograph, none below zero.
-    """
-    if isinstance(threshold, str):
-        if threshold == "mean":
-            return float(values.mean(dtype=np.float64)), "the mean"
-        if threshold == "otsu":
-            return _otsu(values), "Otsu's threshold"
-        raise UnknownNameError(
-            f"threshold={threshold!r} is unknown. {near_matches(threshold, ('otsu', 'mean'))}".strip(),
-            "Use 'otsu', 'mean', or a quantile from 0 to 1.",
-        )
-    if not 0 <= threshold < 1:
-        raise InputError(f"threshold={threshold} is no quantile.", "Give a number q with 0 <= q < 1, 'otsu' or 'mean'.")
-    return float(np.quantile(values.astype(np.float64), threshold)), f"the {threshold:g} quantile"
-
-
-def _otsu(values: Float32[np.ndarray, " patches"]) -> float:
-    """Give Otsu's threshold, set halfway between the two groups.
-
-    The distinct values are the bins of the histogram, so nothing is rounded. Every value in the gap between
-    the groups separates them equally well; scikit-image returns its lower end, which after interpolation
-    would count nearly the whole slope of an isolated patch.
-    """
-    distinct, counts = np.unique(values.astype(np.float64), return_counts=True)
-    if len(distinct) == 1:
-        return float(distinct[0])
-    last_below = int(np.searchsorted(distinct, threshold_otsu(hist=(counts, distinct))))
-    return float(distinct[last_below] + distinct[last_below + 1]) / 2
-
-
 def _measure(
     pixels: Float32[np.ndarray, "height width"],
     above: Bool[np.ndarray, "height width"],
@@ -206,39 +172,32 @@ def _measure(
 ) -> tuple[Region, ...]:
     """Measure the connected parts of `above` and draw those that are kept into `mask`.
 
-    Shares are of the relevance on the photograph, and of the pixels that the model saw; sums are in
-    float64, since a photograph has millions of pixels.
+    Shares are of the relevance on the photograph, and of the pixels that the model saw.
     """
-    total = float(pixels.sum(dtype=np.float64))
     down, across = seen_lines(frame)
     seen = int(down.sum()) * int(across.sum())
     kept = []
-    for part in regionprops(label(above, connectivity=2), intensity_image=pixels):
-        window = part.slice
-        inside: Float[np.ndarray, "rows columns"] = np.where(part.image, pixels[window], np.float32(0))
-        mass = float(inside.sum(dtype=np.float64)) / total
-        if mass < least_share:
-            continue
-        mask[window] |= part.image
-        kept.append(_region(inside, window[0].start, window[1].start, int(part.area) / seen, mass))
+    for part in parts_above(pixels, above, least_share):
+        mask[part.window] |= part.inside
+        kept.append(_region(pixels, part, seen))
     # Equal masses are ordered from top to bottom and left to right; rounding keeps the last bits out of it.
     return tuple(sorted(kept, key=lambda region: (-round(region.mass_share, 9), region.box[1], region.box[0])))
 
 
-def _region(
-    inside: Float[np.ndarray, "rows columns"], top: int, left: int, area_share: float, mass_share: float
-) -> Region:
+def _region(pixels: Float32[np.ndarray, "height width"], part: Part, seen: int) -> Region:
     """Describe one region from its values within its box, zero outside the region.
 
     The centre of pixel 0 is 0.5, as everywhere in `core.frame`.
     """
+    inside: Float[np.ndarray, "rows columns"] = np.where(part.inside, pixels[part.window], np.float32(0))
+    top, left = part.window[0].start, part.window[1].start
     rows, columns = inside.shape
     peak_row, peak_column = np.unravel_index(int(inside.argmax()), inside.shape)
     weight = inside.astype(np.float64) / inside.sum(dtype=np.float64)
     return Region(
         box=(left, top, left + columns, top + rows),
-        area_share=area_share,
-        mass_share=mass_share,
+        area_share=part.area / seen,
+        mass_share=part.share,
         peak=float(inside.max()),
         peak_at=(left + int(peak_column), top + int(peak_row)),
         centre=(

@@ -89,6 +89,18 @@ def scores_of(trace: Trace, images: Float[Tensor, "m 3 H W"], owner: Int[Tensor,
     return _score(trace, owner.cpu(), lambda rows: trace.vit.prepare(images[rows.to(images.device)]))
 
 
+def logits_of(trace: Trace, images: Float[Tensor, "m 3 H W"], owner: Int[Tensor, " m"]) -> Float[Tensor, "m k"]:
+    """Give all outputs for changed images in [0, 1], from which the score of any target can be read.
+
+    owner  for each changed image the index of the image of the trace's batch that it came from
+    """
+
+    def make(rows: Tensor) -> Images:
+        return trace.vit.prepare(images[rows.to(images.device)])
+
+    return _through(trace, owner.cpu(), make, lambda logits, _owner: logits)
+
+
 def filling(trace: Trace, fill: Fill) -> Images:
     """Give what takes the place of unseen pixels, as normalised inputs "b 3 H W"; see `Fill`."""
     inputs = trace.inputs.detach()

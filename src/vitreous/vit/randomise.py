@@ -21,7 +21,7 @@ from vitreous.vit.vit import Vit
 from vitreous.vit.watch import watch
 
 
-def randomised(vit: Vit, seed: int = 0, blocks: int | None = None) -> Vit:
+def randomised(vit: Vit, seed: int = 0, blocks: int | None = None, only: int | None = None) -> Vit:
     """Copy an opened model and draw its weights anew, all of them or from the top down; the original stays as it is.
 
     Every parameter tensor is filled with normal numbers of its own mean and standard deviation: weights, biases,
@@ -34,12 +34,14 @@ def randomised(vit: Vit, seed: int = 0, blocks: int | None = None) -> Vit:
     blocks  None draws everything. A number k draws the head and all else behind the last block, and the last k blocks:
             the paper's cascading randomisation, from the outputs down. What is found to be used before those blocks,
             embeddings or a table that all blocks share, and what is not used at all, is kept
+    only    a number k draws block k alone, counted from 0: the paper's independent randomisation. The number of blocks
+            stands for the head and all else behind the last block
 
     Gives a `Vit` for any method, with a name, a digest and a warning that tell of it in every record. Needs memory
     for a second model. Deviation from the paper, which draws as its model was initialised: most models do not say how.
 
-    Raises InputError for a number of blocks that the model does not have or a `call` that runs another model than
-    the one it is given, and UnsupportedModelError for a quantised model.
+    Raises InputError for a number of blocks or a block that the model does not have, for both at once, and for a `call`
+    that runs another model than the one it is given; UnsupportedModelError for a quantised model.
 
     >>> import vitreous as vt
     >>> vit = vt.randomised(vt.open_vit("timm:deit_tiny_patch16_224", "random"), blocks=2)
@@ -49,6 +51,10 @@ def randomised(vit: Vit, seed: int = 0, blocks: int | None = None) -> Vit:
     depth = len(vit.blocks)
     if blocks is not None and not 0 <= blocks <= depth:
         raise InputError(f"blocks={blocks} is more than there is.", f"Give 0 to {depth}, or None for all weights.")
+    if only is not None and (blocks is not None or not 0 <= only <= depth):
+        raise InputError(
+            f"only={only} with blocks={blocks} is no place.", f"Give 0 to {depth}, and no number of blocks."
+        )
     if is_quantised(vit.model):
         raise UnsupportedModelError(
             f"{vit.name} is quantised: its weights are no parameters.", "Randomise the model before it is quantised."
@@ -57,9 +63,10 @@ def randomised(vit: Vit, seed: int = 0, blocks: int | None = None) -> Vit:
     used = _first_uses(body, vit)
     with torch.inference_mode(mode=False), torch.no_grad():
         for name, parameter in body.model.named_parameters():
-            if blocks is None or used.get(id(parameter), -1) >= depth - blocks:
+            place = used.get(id(parameter), -1)
+            if place == only if only is not None else blocks is None or place >= depth - blocks:
                 _draw(parameter, image_generator(seed, "randomised", name))
-    told = f"weights random{_from_where(depth, blocks)} (seed {seed})"
+    told = f"weights random{_where(depth, blocks, only)} (seed {seed})"
     return replace(
         vit,
         body=body,
@@ -69,11 +76,13 @@ def randomised(vit: Vit, seed: int = 0, blocks: int | None = None) -> Vit:
     )
 
 
-def _from_where(depth: int, blocks: int | None) -> str:
-    """Say in words from where on weights are random."""
-    if blocks is None:
-        return ""
-    return f" from block {depth - blocks} on" if blocks else " behind the last block"
+def _where(depth: int, blocks: int | None, only: int | None) -> str:
+    """Say in words where weights are random."""
+    if only is not None and only < depth:
+        return f" in block {only}"
+    if only == depth or blocks == 0:
+        return " behind the last block"
+    return "" if blocks is None else f" from block {depth - blocks} on"
 
 
 def _copied(body: Body) -> Body:
@@ -85,7 +94,7 @@ def _copied(body: Body) -> Body:
 
 def _draw(parameter: nn.Parameter, generator: torch.Generator) -> None:
     """Fill a tensor with normal numbers of its own mean and standard deviation, drawn on the CPU for every device."""
-    if parameter.is_floating_point():
+    if parameter.is_floating_point() and parameter.numel():  # a model without prefix tokens may hold an empty tensor
         numbers = parameter.detach().double()
         noise = torch.randn(parameter.shape, generator=generator).to(numbers)
         parameter.copy_(numbers.mean() + numbers.std(correction=0) * noise)

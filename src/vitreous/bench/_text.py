@@ -165,7 +165,7 @@ def _without_nan(record: Record) -> Mapping[str, Any]:
     return {name: _or_none(value) for name, value in record.items()}
 
 
-def _or_none(value: str | float | bool) -> Any:
+def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -268,10 +268,10 @@ def _rounded(values: Float[np.ndarray, "*n"], largest: float) -> Float[np.ndarra
 
 
 def _alike(parts: Float[np.ndarray, "n s"]) -> bool:
-    return bool((_rounded(parts, float(np.abs(parts).max())) == parts[0]).all())
+    return bool((np.ptp(parts, axis=0) <= 1e-12 * np.abs(parts).max(0)).all())
 
 
-def _defined(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"] | None:
+def _defined(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " d"] | None:
     """Leave out what is NaN; None if that is too much."""
     known = values[~np.isnan(values)]
     return None if len(known) < (1 - UNDEFINED) * len(values) else known

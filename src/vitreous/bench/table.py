@@ -158,7 +158,7 @@ def _cell(
     )
 
 
-def _mean(numbers: Sequence[float]) -> float:
+def _mean(numbers: Sequence[int] | Sequence[float]) -> float:
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 

@@ -331,6 +331,17 @@ class TestCompare:
         few = {name: dict(list(own.items())[: FEWEST - 1]) for name, own in measured.items()}
         assert math.isnan(compare(few, [("high", "low")], ratio, 5)[0].p)
 
+    def test_equal_pooled_values_do_not_differ(self):
+        """The second has the first's images in another order and unit: its value is the same up to rounding."""
+        parts = np.random.default_rng(0).uniform(1, 2, (20, 2))
+        images = [("s", str(place)) for place in range(20)]
+        measured = {
+            name: {image: tuple(map(float, each)) for image, each in zip(images, own, strict=True)}
+            for name, own in {"one": parts, "two": parts[::-1] / 3}.items()
+        }
+        (found,) = compare(measured, [("one", "two")], ratio, 0)
+        assert (found.difference, found.p, found.higher) == (0.0, 1.0, "")
+
     def test_pooled_false_alarms(self, monkeypatch):
         """At 5 %, equal methods whose images weigh about alike; 100 runs: standard error 0.022."""
         monkeypatch.setattr(statistics, "RESAMPLES", 199)

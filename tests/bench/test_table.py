@@ -14,8 +14,9 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from vitreous.bench import statistics
-from vitreous.bench._columns import number
+from vitreous.bench._columns import columns, number
 from vitreous.bench.row import Row
+from vitreous.bench.statistics import Comparison
 from vitreous.bench.table import FORMATS, summarise
 from vitreous.core.errors import InputError
 from vitreous.metrics._metric import METRICS
@@ -255,6 +256,15 @@ def test_constant_values_have_no_interval_and_no_difference():
     assert section.ranking.p == 1.0
 
 
+@pytest.mark.parametrize("p", [(0.0, "< 0.001, worse"), (0.0123, "0.012, worse"), (0.2, "0.200"), (math.nan, "\u2013")])
+def test_p_values_for_readers(p):
+    section = summarise(make_rows(spread(one=-3.0, random=0.0)), {"m": HIGHER}).sections[0]
+    test = Comparison("one", "random", 30, -3.0, p[0], p[0], "random")
+    changed = [replace(cell, control=test) if cell.method == "one" else cell for cell in section.cells]
+    (column,) = (each for each in columns(replace(section, cells=tuple(changed)), "random") if "Holm" in each.heading)
+    assert column.texts == ("control", p[1])
+
+
 def test_missing_control_is_said():
     section = summarise(EDGES["no control"], {"m": HIGHER}).sections[0]
     assert any("nothing is tested against it" in note for note in section.notes)
@@ -282,6 +292,8 @@ class TestFormats:
         assert page.scopes == ["col"] * len(page.rows[0]) + ["row"] * 3
         assert {len(row) for row in page.rows} == {len(page.rows[0])}
         assert page.strong == [page.rows[1][1]]
+        assert page.rows[0][7] == "p against random (Holm)"
+        assert [row[7].rpartition(", ")[2] for row in page.rows[1:]] == ["better", "better", "control"]
         assert [row[3] for row in page.rows[1:]] == ["30", "30", "30"]
         assert "higher is better" in "".join(page.captions)
 

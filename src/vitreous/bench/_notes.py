@@ -1,4 +1,4 @@
-"""Sentences below a table: how it was tested, what was left out and why, and what is bold."""
+"""Sentences below a table: how it was tested, what was left out and why, and what is marked as best."""
 
 import math
 from collections import Counter

@@ -265,6 +265,13 @@ def test_p_values_for_readers(p):
     assert column.texts == ("control", p[1])
 
 
+def test_too_few_images_for_a_test_are_said():
+    rows = make_rows({name: [[place, 5.0] for place in range(9)] for name in ("one", "random")})
+    notes = summarise(rows, {"m": POOLED}).sections[0].notes
+    assert any("Too few images for a test against 'random'" in note for note in notes)
+    assert not any("Holm" in note for note in notes)
+
+
 def test_missing_control_is_said():
     section = summarise(EDGES["no control"], {"m": HIGHER}).sections[0]
     assert any("nothing is tested against it" in note for note in section.notes)

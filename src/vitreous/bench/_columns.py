@@ -25,7 +25,10 @@ def caption(section: Section) -> str:
 
 
 def columns(section: Section, control: str) -> list[Column]:
-    """Give the columns, the method first and its value second; tests and ranks only where there are any."""
+    """Give the columns, the method first and its value second; tests and ranks only where there are any.
+
+    All values and interval ends of a section have the same number of decimals, so that they stand below one another.
+    """
     cells = section.cells
     places = _places(section)
     found = [
@@ -81,12 +84,18 @@ def _places(section: Section) -> int:
 
 
 def _decimals(size: float, digits: int) -> int:
+    """Count the decimals that show so many digits of a number of this size; at most six.
+
+    >>> _decimals(0.034, 2), _decimals(34.0, 2)
+    (3, 0)
+    """
     if not 0 < size < math.inf:
         return digits
     return min(6, max(0, digits - 1 - math.floor(math.log10(size))))
 
 
 def _interval(cell: Cell, places: int) -> str:
+    """Write both ends with "to" between them, as a dash could be a minus; a dash alone for none."""
     return NONE if math.isnan(cell.low) else f"{number(cell.low, places)} to {number(cell.high, places)}"
 
 

@@ -1,4 +1,4 @@
-"""Sentences below a table: how it was tested, what was left out and why, and what is bold."""
+"""Sentences below a table: how it was tested, what was left out and why, and what is marked as best."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from vitreous.bench._section import Cell
 from vitreous.bench.row import Row
-from vitreous.bench.statistics import FEWEST, Image, Ranking
+from vitreous.bench.statistics import FEWEST, Comparison, Image, Ranking
 from vitreous.metrics._metric import Metric
 
 MOST = 8  # names or reasons in a row
@@ -31,10 +31,20 @@ def notes_on(
     rows: Sequence[Row],
     metric: Metric,
     control: str,
+    pairs: Sequence[Comparison],
     ranking: Ranking,
     rivals: Sequence[str] | None,
 ) -> Iterator[str]:
-    """Say what the table's numbers are and are not."""
+    """Say what the numbers of one metric's table are, and what they are not.
+
+    cells    in the order of the table, the best first
+    rows     all of this metric, those without a value too: their reasons are told
+    pairs    all comparisons of methods; those without a p-value are no tests
+    ranking  of the methods that have a value
+    rivals   the methods that cannot be told apart from the first; None if there is nothing to compare
+
+    Each note is one sentence or a few, and stands by itself, as formats put them in a list or a paragraph.
+    """
     if not cells:
         yield "There are no rows of this metric."
         return
@@ -50,18 +60,22 @@ def notes_on(
         yield "Neither direction is better: nothing is tested or ranked, and no value is marked as best."
         return
     yield TESTED_POOLED if metric.pool else TESTED
-    yield from _compared(cells, control)
+    yield from _compared(cells, control, pairs)
     if ranking.images:
         yield _ranked(ranking)
     yield _marked(cells, rivals)
 
 
 def _images(rows: Sequence[Row], method: str) -> Iterator[Image]:
+    """Go through the images on which the method has a value."""
     return ((row.sample, row.image_digest) for row in rows if row.method == method and counts(row))
 
 
 def _left_out(rows: Sequence[Row]) -> Iterator[str]:
-    """Say for each reason on how many images of which methods it left out a value."""
+    """Say for each reason on how many images of which methods it left out a value.
+
+    The most frequent come first, and only so many are told: each error of a failed run may have words of its own.
+    """
     methods = sorted({row.method for row in rows})
     reasons: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
@@ -84,19 +98,22 @@ def _left_out(rows: Sequence[Row]) -> Iterator[str]:
         yield f"Left out for {len(common) - MOST} more reasons: see the counts."
 
 
-def _compared(cells: Sequence[Cell], control: str) -> Iterator[str]:
+def _compared(cells: Sequence[Cell], control: str, pairs: Sequence[Comparison]) -> Iterator[str]:
+    """Say how many tests each of the two corrections is for, or that there is none."""
     tests = sum(cell.control is not None and not math.isnan(cell.control.p) for cell in cells)
-    names = {cell.method for cell in cells if cell.n}
-    if control not in names:
+    among = sum(not math.isnan(each.p) for each in pairs)
+    if control not in {cell.method for cell in cells if cell.n}:
         yield f"The control {control!r} has no value here: nothing is tested against it."
     elif tests:
         yield f"p against {control!r} is corrected by Holm's procedure for {_many(tests, 'test')} of this metric."
-    if len(names) > 1:
-        pairs = len(names) * (len(names) - 1) // 2
-        yield f"Which methods differ from one another is corrected likewise for {_many(pairs, 'pair')}."
+    elif pairs:
+        yield f"Too few images for a test against {control!r}."
+    if among:
+        yield f"Which methods differ from one another is corrected by Holm's procedure for {_many(among, 'pair')}."
 
 
 def _ranked(ranking: Ranking) -> str:
+    """Say on how many images ranks are, and what they show by themselves: Friedman's test and Nemenyi's."""
     said = (
         f"Ranks, 1 the best, are averages over the {_many(ranking.images, 'image')} that all methods with a value have."
     )
@@ -111,6 +128,7 @@ def _ranked(ranking: Ranking) -> str:
 
 
 def _marked(cells: Sequence[Cell], rivals: Sequence[str] | None) -> str:
+    """Say which value is marked as best, or why none is: a best one that could be chance is not."""
     if rivals is None:
         return "No value is marked as best: there is no other to compare with."
     if rivals:

@@ -1,4 +1,8 @@
-"""Tables as Markdown, LaTeX, plain text, CSV and JSON."""
+"""Tables as Markdown, LaTeX, plain text, CSV and JSON.
+
+Each format has its own idea of which letters mean something. Labels and reasons come from anywhere, an error message
+of another library not least, and are written so that they are read as they are.
+"""
 
 import csv
 import io
@@ -18,6 +22,7 @@ def markdown(table: Table) -> str:
 
 
 def _markdown_lines(table: Table) -> Iterator[str]:
+    """Go through the lines: a heading, a table and a list of notes for each metric, and the facts at the end."""
     for section in table.sections:
         yield from (f"### {_markdown(section.metric)}", "", _markdown(caption(section)), "")
         if section.cells:
@@ -53,6 +58,7 @@ def latex(table: Table) -> str:
 
 
 def _latex_section(section: Section, table: Table) -> str:
+    """Write one float: caption, table and, below it, notes and facts as a paragraph as wide as the text."""
     lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(caption(section))}}}"]
     if section.cells:
         found = columns(section, table.control)
@@ -91,15 +97,20 @@ _LATEX = {
 
 
 def _latex(text: str) -> str:
+    """Escape what LaTeX would read as a command."""
     return "".join(_LATEX.get(letter, letter if _typeset(letter) else "?") for letter in text)
 
 
 def _typeset(letter: str) -> bool:
+    """Whether LaTeX sets the letter without further packages."""
     return ord(letter) < 0x180  # as far as Latin Extended-A
 
 
 def plain(table: Table) -> str:
-    """Write plain text for a terminal, as wide as it needs; an asterisk takes the place of bold."""
+    """Write plain text for a terminal, as wide as it needs; an asterisk takes the place of bold.
+
+    Lines are not broken or cut to the width of a window: numbers would no longer stand below one another.
+    """
     from rich import box  # noqa: PLC0415 - only this format needs it
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table as Grid  # noqa: PLC0415
@@ -126,6 +137,7 @@ def plain(table: Table) -> str:
 
 
 def _starred(column: Column, place: int, best: bool) -> str:
+    """Put an asterisk before the value of the best."""
     return f"*{column.texts[place]}" if best and column.heading == "Value" else column.texts[place]
 
 
@@ -141,7 +153,10 @@ def comma_separated(table: Table) -> str:
 
 
 def json_text(table: Table) -> str:
-    """Write JSON: the facts, the records with full precision (null for a number that there is not), and the notes."""
+    """Write JSON: the facts, the records with full precision (null for a number that there is not), and the notes.
+
+    Keys: "control", "facts", "sections" with what is said of each metric, and "records" as of `Table.records`.
+    """
     sections = [
         {
             "metric": section.metric,
@@ -162,6 +177,7 @@ def json_text(table: Table) -> str:
 
 
 def _without_nan(record: Record) -> Mapping[str, Any]:
+    """Put None for NaN, which JSON does not have and spreadsheets take for text."""
     return {name: _or_none(value) for name, value in record.items()}
 
 
@@ -170,4 +186,5 @@ def _or_none(value: Any) -> Any:
 
 
 def _facts(table: Table) -> list[str]:
+    """Give the facts as sentences, one line each."""
     return [one_line(f"{name}: {value}.") for name, value in table.facts.items()]

@@ -1,4 +1,11 @@
-"""Tables: for each metric, what each method reached, how sure that is, what was left out and what it took."""
+"""Tables: for each metric, what each method reached, how sure that is, what was left out and what it took.
+
+    table = summarise(rows, {"srg": METRICS["srg"]}, facts={"Model": "deit_tiny_patch16_224"})
+    FORMATS["html"](table)
+
+What a method reached is one number for each image, or one for all images of a metric that pools. Every table says of
+how many images, and which were left out and why; a value without that cannot be compared with another.
+"""
 
 import math
 from collections import Counter
@@ -67,6 +74,7 @@ def summarise(
 
 
 def _check(ordered: Sequence[Row], metrics: Mapping[str, Metric]) -> None:
+    """Refuse what no honest number can be made of; rows of the same image stand next to one another."""
     for row in ordered:
         if row.metric not in metrics:
             raise InputError(f"There are rows of the metric {row.metric!r}.", f"Expected: {', '.join(metrics)}.")
@@ -91,6 +99,11 @@ def _key(row: Row) -> tuple[str, str, str, str]:
 
 
 def _section(label: str, metric: Metric, rows: Sequence[Row], control: str, seed: int) -> Section:
+    """Make the section of one metric from its rows.
+
+    The control is put last of the methods, so that it is the second of each pair that it is in. Methods share the
+    draws of images, as the seed is of the metric alone: their intervals err together, and differences less.
+    """
     by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row.method, []).append(row)
@@ -123,7 +136,7 @@ def _section(label: str, metric: Metric, rows: Sequence[Row], control: str, seed
         cells=tuple(cells),
         comparisons=tuple(pairs),
         ranking=ranking,
-        notes=tuple(notes_on(cells, rows, metric, control, ranking, rivals)),
+        notes=tuple(notes_on(cells, rows, metric, control, pairs, ranking, rivals)),
     )
 
 
@@ -135,6 +148,12 @@ def _cell(
     against: Comparison | None,
     rank: float,
 ) -> Cell:
+    """Make the cell of one method.
+
+    rows    all of this method and metric, those without a value too
+    values  the parts of those that have one, by image
+    seed    of the bootstrap
+    """
     parts = np.array(list(values.values()) or np.zeros((0, 1)), dtype=np.float64)
     found = interval(parts, metric.pool, seed)
     counted = [row for row in rows if counts(row)]
@@ -158,7 +177,8 @@ def _cell(
     )
 
 
-def _mean(numbers: Sequence[int | float]) -> float:
+def _mean(numbers: Sequence[int] | Sequence[float]) -> float:
+    """Average; NaN for none. The sum is exact, so that the order does not matter."""
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 

@@ -68,6 +68,7 @@ def _draw_rows(axes: Axes, ranks: Sequence[float], against: float | None, critic
 
 
 def _frame(axes: Axes, count: int, ranks: Sequence[float], critical: float) -> None:
+    """Set limits, ticks and lines of the axes: all ranks that there can be, and each bar whole."""
     half = 0.0 if math.isnan(critical) else critical / 2
     low, high = min(1.0, ranks[0] - half), max(float(count), ranks[-1] + half)
     room = 0.02 * (high - low) or 0.5
@@ -82,6 +83,7 @@ def _frame(axes: Axes, count: int, ranks: Sequence[float], critical: float) -> N
 
 
 def _title(ranking: Ranking, metric: str, control: str | None) -> str:
+    """Say of what the ranks are and how to read them, so that the picture can stand without its text."""
     images = f"{ranking.images} image{'s' if ranking.images != 1 else ''}"
     lines = [f"{safe_text(metric, LONGEST)}: average ranks over {images}"]
     if math.isnan(ranking.critical):

@@ -271,11 +271,11 @@ def test_a_full_disk_loses_nothing_that_was_finished(planted, tmp_path, monkeypa
 
 
 def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(planted, tmp_path):
-    folder, generator = tmp_path / "run", np.random.default_rng(0)
+    folder, generator, metrics = tmp_path / "run", np.random.default_rng(0), ["srg(steps=3)", "pointing_game"]
 
     def work(told):
         vt.evaluate(
-            planted, world(planted, 200), METHODS, CHECKED,
+            planted, world(planted, 140), METHODS, CHECKED,
             batch_size=8, out=folder, advance=lambda done, _all: told.send(done),
         )  # fmt: skip
 
@@ -299,6 +299,6 @@ def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(pl
         heard.close()
         kills += 1
     found = vt.Evaluation.load(folder)
-    whole = vt.evaluate(planted, world(planted, 200), METHODS, CHECKED, batch_size=8)
+    whole = vt.evaluate(planted, world(planted, 140), METHODS, metrics, batch_size=8)
     assert values(found.rows) == values(whole.rows)
     assert not list(folder.rglob(".writing-*"))

@@ -275,7 +275,7 @@ def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(pl
 
     def work(told):
         vt.evaluate(
-            planted, world(planted, 140), METHODS, CHECKED,
+            planted, world(planted, 140), METHODS, metrics,
             batch_size=8, out=folder, advance=lambda done, _all: told.send(done),
         )  # fmt: skip
 

@@ -270,20 +270,21 @@ def test_a_full_disk_loses_nothing_that_was_finished(planted, tmp_path, monkeypa
     assert values(again.rows) == values(whole.rows)
 
 
-def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(planted, tmp_path):
+def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(planted, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitreous.bench.manifest.SHARD", 8)
     folder, generator, metrics = tmp_path / "run", np.random.default_rng(0), ["srg(steps=3)", "pointing_game"]
 
     def work(told):
         vt.evaluate(
-            planted, world(planted, 140), METHODS, metrics,
-            batch_size=8, out=folder, advance=lambda done, _all: told.send(done),
+            planted, world(planted, 60), METHODS, metrics,
+            batch_size=4, out=folder, advance=lambda done, _all: told.send(done),
         )  # fmt: skip
 
     kills = 0
     forking = multiprocessing.get_context("fork")
     while kills < 11:
         finished = RunFolder(folder).finished() if folder.exists() else set()
-        stop_at = 32 * len(finished) + int(generator.integers(1, 30)) if kills < 10 else 1000
+        stop_at = 8 * len(finished) + int(generator.integers(1, 12)) if kills < 10 else 1000
         heard, told = forking.Pipe(duplex=False)
         process = forking.Process(target=work, args=(told,))
         process.start()
@@ -299,6 +300,6 @@ def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(pl
         heard.close()
         kills += 1
     found = vt.Evaluation.load(folder)
-    whole = vt.evaluate(planted, world(planted, 140), METHODS, metrics, batch_size=8)
+    whole = vt.evaluate(planted, world(planted, 60), METHODS, metrics, batch_size=4)
     assert values(found.rows) == values(whole.rows)
     assert not list(folder.rglob(".writing-*"))

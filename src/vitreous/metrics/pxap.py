@@ -44,7 +44,7 @@ def pxap(case: Case, levels: int = 100) -> Float[Tensor, "b s"]:
     check_levels(levels)
 
     def histograms(relevance: Numbers, inside: Inside) -> Row:
-        bins = np.floor(stretched(relevance) * levels).astype(np.int64)
+        bins = np.floor((stretched(relevance) * levels).round(9)).astype(np.int64)
         return np.concatenate([np.bincount(bins[side], minlength=levels + 1) for side in (inside, ~inside)]) * 1.0
 
     return each_row(case, histograms, 2 * (levels + 1))

@@ -35,4 +35,5 @@ def segmentation_average_precision(case: Case) -> PerImage:
 
 def _of_both(relevance: Numbers, inside: Inside) -> float:
     values = stretched(relevance)
-    return average_precision(np.concatenate([1 - values, values]), np.concatenate([~inside, inside]))
+    both = np.concatenate([1 - values, values]).round(12)  # what is R here and 1 - R there has to tie
+    return average_precision(both, np.concatenate([~inside, inside]))

@@ -16,6 +16,7 @@ BLIND: dict[str, str] = {
 """Metrics for which the true map of the planted model need not be best, and why."""
 
 TIED: dict[str, str] = {
+    "pointing_game_boxes": "as the pointing game: the box is that of one patch of twelve",
     "relevance_rank_accuracy": "with one patch as the object, it is the pointing game of that patch's pixels",
     "pointing_game": "a random map of twelve patches hits the one that is right hardly more often than never",
 }

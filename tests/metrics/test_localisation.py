@@ -172,6 +172,37 @@ def test_max_box_acc_takes_any_region_and_any_box():
         assert METRICS["max_box_acc"].function(case, levels=1).tolist() == [[1, 1, 1]]
 
 
+def test_pointing_at_boxes_by_hand():
+    left, first, last = (0.0, 0.0, 1.0, 2.0), (0.0, 0.0, 1.0, 1.0), (1.0, 1.0, 2.0, 2.0)
+    assert value("pointing_game_boxes", MAP, known(boxes=[left])) == 1
+    assert value("pointing_game_boxes", MAP, known(boxes=[last])) == 0
+    assert value("pointing_game_boxes", MAP, known(boxes=[last, first])) == 1
+    assert value("pointing_game_boxes", [0.1] * 4, known(boxes=[left])) == 2 / 4
+    # two maxima, of which one is in the box; the box of a third of a pixel holds no centre
+    assert value("pointing_game_boxes", [4.0, 4.0, 1.0, 0.0], known(boxes=[left])) == 1 / 2
+    assert value("pointing_game_boxes", MAP, known(boxes=[(0.0, 0.0, 0.3, 0.3)])) == 0
+    # the place of 4 is void: 3 is the maximum
+    assert value("pointing_game_boxes", MAP, known(boxes=[left], void=[1, 0, 0, 0])) == 0
+    # the first place is sqrt(2) away from the last
+    assert value("pointing_game_boxes", MAP, known(boxes=[last]), tolerance=1.4) == 0
+    assert value("pointing_game_boxes", MAP, known(boxes=[last]), tolerance=1.5) == 1
+    assert math.isnan(value("pointing_game_boxes", MAP, known(boxes=[left], void=[1, 1, 1, 1])))
+    assert math.isnan(value("pointing_game_boxes", MAP, known()))
+
+
+def test_pointing_at_masks_by_hand():
+    assert value("pointing_game", MAP, LEFT, known([0, 0, 1, 1])) == 1 / 2
+    assert value("pointing_game", [0.1] * 4, known([1, 0, 0, 0])) == 1 / 4
+    assert value("pointing_game", MAP, known([0, 0, 0, 1]), tolerance=1.4) == 0
+    assert value("pointing_game", MAP, known([0, 0, 0, 1]), tolerance=1.5) == 1
+
+
+@pytest.mark.parametrize("name", ["pointing_game", "pointing_game_boxes"])
+def test_the_tolerance_is_no_less_than_nothing(name):
+    with pytest.raises(InputError, match="is negative"):
+        give(name, MAP, LEFT, tolerance=-1.0)
+
+
 @pytest.mark.parametrize("name", ["pxap", "max_box_acc"])
 def test_levels_have_to_be_some(name):
     with pytest.raises(InputError, match="are no thresholds"):

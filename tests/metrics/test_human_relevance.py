@@ -80,6 +80,8 @@ def test_sim_by_hand():
     assert value("human_sim", MAP, PEOPLE) == (3 + 3 + 1 + 0) / 8
     assert value("human_sim", [2.0, 1.0, -1.0, -2.0], PEOPLE) == (3 + 3 + 1 + 0) / 8
     assert value("human_sim", [0.0, 0.0, 0.0, 5.0], PEOPLE) == 0
+    # a map that is positive everywhere stays where it is: 5/12, 4/12, 2/12, 1/12 against 3/8, 4/8, 1/8, 0
+    assert value("human_sim", [5.0, 4.0, 2.0, 1.0], PEOPLE) == pytest.approx(3 / 8 + 4 / 12 + 1 / 8)
 
 
 def test_a_question_is_asked_for_by_name_or_all_are_averaged():

@@ -152,6 +152,10 @@ def test_max_box_acc_by_hand():
     # together both are right at one threshold for 0.3 and 0.5, but only one at a time for 0.7
     assert value("max_box_acc", MAP, upper, levels=4) == 1
     assert value("max_box_acc", MAP, upper, first, levels=4) == pytest.approx((1 + 1 + 1 / 2) / 3)
+    # against the lower row: 2/4, 0, 0, 0. Each overlap has a threshold of its own, the first for 0.3 and 0.5, where both
+    # images are right, the second for 0.7; one threshold for all overlaps would give (1 + 1 + 0) / 3
+    lower = known(boxes=[(0.0, 1.0, 2.0, 2.0)])
+    assert value("max_box_acc", MAP, upper, lower, levels=4) == pytest.approx((1 + 1 + 1 / 2) / 3)
 
 
 def test_max_box_acc_takes_any_region_and_any_box():
@@ -183,6 +187,8 @@ def test_pointing_at_boxes_by_hand():
     assert value("pointing_game_boxes", MAP, known(boxes=[(0.0, 0.0, 0.3, 0.3)])) == 0
     # the place of 4 is void: 3 is the maximum
     assert value("pointing_game_boxes", MAP, known(boxes=[left], void=[1, 0, 0, 0])) == 0
+    # a void place as high as the maximum is none
+    assert value("pointing_game_boxes", [4.0, 3.0, 3.0, 0.0], known(boxes=[left], void=[1, 1, 0, 0])) == 1
     # the first place is sqrt(2) away from the last
     assert value("pointing_game_boxes", MAP, known(boxes=[last]), tolerance=1.4) == 0
     assert value("pointing_game_boxes", MAP, known(boxes=[last]), tolerance=1.5) == 1

@@ -273,6 +273,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(planted, tmp_path, monkeypa
 def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(planted, tmp_path, monkeypatch):
     monkeypatch.setattr("vitreous.bench.manifest.SHARD", 8)
     folder, generator, metrics = tmp_path / "run", np.random.default_rng(0), ["srg(steps=3)", "pointing_game"]
+    whole = vt.evaluate(planted, world(planted, 60), METHODS, metrics, batch_size=4)
 
     def work(told):
         vt.evaluate(
@@ -300,6 +301,5 @@ def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(pl
         heard.close()
         kills += 1
     found = vt.Evaluation.load(folder)
-    whole = vt.evaluate(planted, world(planted, 60), METHODS, metrics, batch_size=4)
     assert values(found.rows) == values(whole.rows)
     assert not list(folder.rglob(".writing-*"))

@@ -2,13 +2,21 @@
 
 from typing import Any
 
-CHEAP_METRICS: dict[str, dict[str, Any]] = {}
-"""Parameters under which a metric is quick enough on the planted model."""
+CHEAP_METRICS: dict[str, dict[str, Any]] = {
+    # The planted model looks for the darkest patch too: black in the place of pixels would answer another question.
+    "positive_perturbation": {"unit": "patch", "fill": "drop"},
+    "negative_perturbation": {"unit": "patch", "fill": "drop"},
+}
+"""Parameters under which a metric is quick enough on the planted model, or means something to it."""
 
-BLIND: dict[str, str] = {}
+BLIND: dict[str, str] = {
+    "completeness_error": "the true map of the planted model ranks patches by brightness; it is not in logits",
+}
 """Metrics for which the true map of the planted model need not be best, and why."""
 
 TIED: dict[str, str] = {
     "pointing_game": "a random map of twelve patches hits the one that is right hardly more often than never",
+    "region_masking": "a random fifth of twelve patches, two of them, hardly ever holds the one that matters",
+    "region_attenuation": "a random fifth of twelve patches, two of them, hardly ever holds the one that matters",
 }
 """Metrics that may find the reversed map of the planted model as bad as a random one, and why."""

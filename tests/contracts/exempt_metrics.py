@@ -11,6 +11,8 @@ CHEAP_METRICS: dict[str, dict[str, Any]] = {
 
 BLIND: dict[str, str] = {
     "completeness_error": "the true map of the planted model ranks patches by brightness; it is not in logits",
+    "negative_perturbation": "the contract's random maps happen to keep the brightest patch longer than the darkest in "
+    "all three images, and so get the highest value as well",
 }
 """Metrics for which the true map of the planted model need not be best, and why."""
 

@@ -19,7 +19,7 @@ def test_imputation_is_that_of_grad_cam():
     generator = torch.Generator().manual_seed(2)
     pixels = torch.randn(3, 12, 17, generator=generator, dtype=torch.float64)
     known = torch.rand(12, 17, generator=generator) > 0.6
-    theirs = road.NoisyLinearImputer(noise=0.0)(pixels, known.double())
+    theirs = road.NoisyLinearImputer(noise=0.0)(pixels.float(), known.double())
     assert (imputed(pixels, known, torch.zeros_like(pixels)) - theirs).abs().max() < 1e-6
 
 

@@ -11,8 +11,8 @@ import vitreous as vt
 from contracts.families import WIDE, random_images, scramble, timm_vit
 from vitreous.metrics._case import Case, Truth
 from vitreous.metrics._metric import METRICS
-from vitreous.metrics._rank import descending_pixels
 from vitreous.metrics._random_sets import draw_sets, sizes_of_sets
+from vitreous.metrics._rank import descending_pixels
 from vitreous.vit.coalitions import filling
 from vitreous.vit.impute import DEVIATION, NOISE, imputed
 

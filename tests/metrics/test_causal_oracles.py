@@ -245,15 +245,16 @@ def test_completeness_and_regions(case):
         top = slowly(case, fill, lambda one: one.without([]) - one.without(one.order(one.map)[:3]))
         assert found("region_masking", case, share=0.25, fill=fill) == top
         assert found("region_attenuation", case, share=0.25, strength=1.0, fill=fill) == top
-    for image in range(3):
-        one = Slow(case, image, "blur")
+    for image, fill in itertools.product(range(3), ("blur", "impute")):
+        one = Slow(case, image, fill)
         gone = one.order(one.map)[:3]
         region = torch.zeros(PATCHES).index_fill(0, torch.tensor(gone), 1.0).reshape(3, 4)
         region = region.repeat_interleave(SIDE, 0).repeat_interleave(SIDE, 1).double()
+        other = dense_imputation(one.pixels, region > 0, one.noise) if fill == "impute" else one.other
         with torch.no_grad():
-            mixed = one.pixels * (1 - 0.3 * region) + one.other * 0.3 * region
+            mixed = one.pixels * (1 - 0.3 * region) + other * 0.3 * region
             expected = one.without([]) - float(one.model(mixed[None])[0][one.target])
-        weak = found("region_attenuation", case, share=0.25, strength=0.3, fill="blur")[image]
+        weak = found("region_attenuation", case, share=0.25, strength=0.3, fill=fill)[image]
         assert weak == pytest.approx(expected, abs=1e-9)
 
 

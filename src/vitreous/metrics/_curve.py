@@ -10,7 +10,7 @@ from vitreous.core.errors import InputError
 from vitreous.metrics._case import Case
 from vitreous.metrics._rank import descending
 from vitreous.metrics._sets import Answers, answers
-from vitreous.vit.coalitions import Fill
+from vitreous.vit.coalitions import AnyFill
 
 Quantity: TypeAlias = Literal["probability", "logit"]
 First: TypeAlias = Literal["most", "least"]
@@ -27,7 +27,7 @@ class Curve(NamedTuple):
     answers: Answers
 
 
-def removal_curve(case: Case, first: First, steps: int, fill: Fill) -> Curve:
+def removal_curve(case: Case, first: First, steps: int, fill: AnyFill) -> Curve:
     """Take patches away in `steps` equal steps, the most or the least relevant first, until none is left.
 
     Gives the answers to the whole image and after each step. A model with fewer patches than steps loses one at a time.

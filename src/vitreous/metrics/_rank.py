@@ -17,6 +17,15 @@ def descending(case: Case) -> Int[Tensor, "b p"]:
     return torch.stack(orders)
 
 
+def descending_pixels(case: Case) -> Int[Tensor, "b n"]:
+    """Give the pixels of each image, row by row, from the most to the least relevant, ties broken in the same way.
+
+    Pixels are ranked as pictures show the map, interpolated between patches.
+    """
+    maps = case.per_pixel.flatten(1)
+    return torch.stack([_order(row, generator) for row, generator in zip(maps, case.generators("ties"), strict=True)])
+
+
 def _order(relevance: Float[Tensor, " p"], generator: torch.Generator) -> Int[Tensor, " p"]:
     shuffled = torch.randperm(len(relevance), generator=generator)
     return shuffled[relevance[shuffled].argsort(descending=True, stable=True)]

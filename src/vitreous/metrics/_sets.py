@@ -1,5 +1,6 @@
 """Sets of patches and what the model answers to them. Metrics that ask about the same set share its forward pass."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitreous.metrics._case import Case
-from vitreous.vit.coalitions import Fill, read_sets
+from vitreous.vit.coalitions import AnyFill, read_blended, read_sets
+from vitreous.vit.trace import Trace
 
 Sets = Bool[Tensor, "b m p"]
 
@@ -30,14 +32,14 @@ class Answers(NamedTuple):
         return self.probability if quantity == "probability" else self.score
 
 
-def answers(case: Case, keep: Sets, fill: Fill = "drop") -> Answers:
+def answers(case: Case, keep: Sets, fill: AnyFill = "drop") -> Answers:
     """Ask the model about images of which only the patches `keep` are seen, with `fill` in place of the others.
 
     What was asked before in the same trace, by any metric about any method's map, is not computed again; nor is the
     unchanged image, whose answer is the trace's own.
     """
     images, sets, patches = keep.shape
-    known = case.trace.once(("answers", fill), lambda: _unchanged(case, patches))
+    known = case.trace.once(("answers", fill), lambda: _unchanged(case.trace, patches))
     names = [_packed(each) for each in keep]
     new = [
         (image, place)
@@ -47,17 +49,34 @@ def answers(case: Case, keep: Sets, fill: Fill = "drop") -> Answers:
     if new:
         owner = torch.tensor([image for image, _ in new])
         asked = torch.stack([keep[image, place] for image, place in new])
-        found = read_sets(case.trace, owner, asked, fill, lambda logits, of: _reduce(case, logits, of))
+        found = read_sets(case.trace, owner, asked, fill, partial(_reduce, case.trace))
         known |= {(image, names[image][place]): row for (image, place), row in zip(new, found, strict=True)}
     rows = torch.stack([known[image, name] for image in range(images) for name in names[image]])
     rows = rows.reshape(images, sets, 3)
     return Answers(rows[..., 0], rows[..., 1], rows[..., 2].long())
 
 
-def _unchanged(case: Case, patches: int) -> dict[tuple[int, bytes], Tensor]:
+def pixel_answers(
+    trace: Trace, masks: Float[Tensor, "b m H W"] | Bool[Tensor, "b m H W"], fill: AnyFill = "black"
+) -> Answers:
+    """Ask about each image as seen through m masks of pixels, 1 where a pixel is seen. Nothing is remembered.
+
+    Raises InputError for fill="drop": pixels are no tokens.
+    """
+    rows = read_blended(trace, masks, fill, partial(_reduce, trace)).reshape(*masks.shape[:2], 3)
+    return Answers(rows[..., 0], rows[..., 1], rows[..., 2].long())
+
+
+def whole_answers(trace: Trace) -> Answers:
+    """Give what the trace itself answered to the unchanged images, as answers to one set of each."""
+    rows = _reduce(trace, trace.logits, torch.arange(len(trace.images)))[:, None]
+    return Answers(rows[..., 0], rows[..., 1], rows[..., 2].long())
+
+
+def _unchanged(trace: Trace, patches: int) -> dict[tuple[int, bytes], Tensor]:
     """Begin what is known with the whole images."""
-    owner = torch.arange(len(case.images))
-    rows = _reduce(case, case.trace.logits, owner)
+    owner = torch.arange(len(trace.images))
+    rows = _reduce(trace, trace.logits, owner)
     (whole,) = _packed(torch.ones(1, patches, dtype=torch.bool))
     return {(image, whole): row for image, row in enumerate(rows)}
 
@@ -67,10 +86,10 @@ def _packed(sets: Bool[Tensor, "m p"]) -> list[bytes]:
     return [row.tobytes() for row in np.packbits(sets.cpu().numpy(), axis=1)]
 
 
-def _reduce(case: Case, logits: Float[Tensor, "m k"], owner: Int[Tensor, " m"]) -> Float[Tensor, "m 3"]:
+def _reduce(trace: Trace, logits: Float[Tensor, "m k"], owner: Int[Tensor, " m"]) -> Float[Tensor, "m 3"]:
     """Keep score, probability and predicted class, in float64: class numbers are exact in it."""
     logits = logits.detach()
-    target = case.trace.target.select(owner)
+    target = trace.target.select(owner)
     exact = logits.double().cpu()
     single = (target.plus >= 0) & (target.minus < 0)
     share = exact.softmax(1).gather(1, target.plus.cpu().clamp(min=0)[:, None])[:, 0]

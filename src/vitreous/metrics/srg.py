@@ -7,7 +7,7 @@ from vitreous.core.shapes import PerImage
 from vitreous.metrics._case import Case
 from vitreous.metrics._curve import Quantity, area, removal_curve
 from vitreous.metrics._metric import metric
-from vitreous.vit.coalitions import Fill
+from vitreous.vit.coalitions import AnyFill
 
 
 @metric(
@@ -17,7 +17,7 @@ from vitreous.vit.coalitions import Fill
     cost="2 x steps forwards, shared with deletion, insertion and ABPC",
     paper="arXiv:2401.06654",
 )
-def srg(case: Case, steps: int = 20, fill: Fill = "drop", of: Quantity = "logit") -> PerImage:
+def srg(case: Case, steps: int = 20, fill: AnyFill = "drop", of: Quantity = "logit") -> PerImage:
     """Subtract the area under the curve of removing the most relevant first (MIF) from that of the least first (LIF).
 
     SRG = AUC_LIF - AUC_MIF, over the share of patches that are gone, 0 to 1. A map that says nothing gives 0 in
@@ -25,7 +25,7 @@ def srg(case: Case, steps: int = 20, fill: Fill = "drop", of: Quantity = "logit"
     and cancels.
 
     steps  into how many steps the removal is cut; a model with fewer patches loses one at a time
-    fill   what takes the place of patches: see `vitreous.vit.coalitions.Fill`
+    fill   what takes the place of patches: see `vitreous.vit.coalitions.AnyFill`
     of     "logit", the score of the target, as in the paper; or its class's probability
 
     Patches are the unit; pixel maps are summed over each. Ties are broken at random by the image's seed. Ignores

@@ -303,3 +303,12 @@ def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(pl
     found = vt.Evaluation.load(folder)
     assert values(found.rows) == values(whole.rows)
     assert not list(folder.rglob(".writing-*"))
+
+
+def test_parameters_that_turn_a_metric_round_turn_its_direction_in_the_table(planted):
+    found = vt.evaluate(planted, world(planted, 2), [BRIGHT], ["aopc(steps=3)", "aopc(steps=3, first='least')"])
+    most, least = found.table().sections
+    assert (most.better, least.better) == ("higher", "lower")
+    assert [cell.method for cell in most.cells] == [cell.method for cell in least.cells] == [BRIGHT, "random"]
+    assert most.cells[0].value > most.cells[1].value
+    assert least.cells[0].value < least.cells[1].value

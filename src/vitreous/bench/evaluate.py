@@ -42,7 +42,7 @@ class Evaluation:
 
         Print it, or give it to a function of `bench.table.FORMATS`; see `bench.table.summarise` for what is tested how.
         """
-        known = {label: METRICS[str(told["name"])] for label, told in self.manifest.metrics.items()}
+        known = {label: METRICS[str(told["name"])].under(told) for label, told in self.manifest.metrics.items()}
         facts = {
             "Model": f"{self.manifest.model}, weights {self.manifest.weights_digest}",
             "Data": f"{self.manifest.data}, {self.manifest.samples} samples, fitted by {self.manifest.fit}",

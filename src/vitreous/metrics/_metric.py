@@ -1,8 +1,8 @@
 """What a metric declares about itself, and the registry of all metrics."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,7 +26,8 @@ class Metric:
 
     name, function  the function and its name, which is also that of its file
     category        what it asks
-    better          which direction is good; "neither" for what only describes a map
+    better          which direction is good with default parameters; "neither" for what only describes a map
+    turns           says from the parameters whether the direction is the other one; None if it never is
     unit            what a value of 1 means
     cost            passes of the model beside the trace, in words
     needs           what has to be known about an image; where it is not, the image is left out and counted
@@ -50,6 +51,7 @@ class Metric:
     reruns: bool
     random: bool
     classes: bool
+    turns: Callable[[Mapping[str, Any]], bool] | None = None
 
     @property
     def title(self) -> str:
@@ -66,6 +68,13 @@ class Metric:
     def complete(self, given: dict[str, Any]) -> dict[str, Any]:
         """Fill in the defaults. Raises InputError for a parameter that the metric lacks, or of another type."""
         return complete_parameters("Metric", self.name, self.function, given)
+
+    def under(self, parameters: Mapping[str, Any]) -> "Metric":
+        """Give the metric as it is under these parameters, which have to be complete: they may turn its direction."""
+        if self.turns is None or not self.turns(parameters):
+            return self
+        other: Better = "lower" if self.better == "higher" else "higher"
+        return replace(self, better=other)
 
     def missing(self, truth: Truth) -> str:
         """Say as a clause what of the truth it needs and is not known; empty if nothing."""
@@ -111,6 +120,7 @@ def metric(
     reruns: bool = False,
     random: bool = False,
     classes: bool = False,
+    turns: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Metric`.
 
@@ -122,7 +132,7 @@ def metric(
         name = function.__name__
         METRICS.add(
             name,
-            Metric(name, function, category, better, unit, cost, paper, needs, pool, reruns, random, classes),
+            Metric(name, function, category, better, unit, cost, paper, needs, pool, reruns, random, classes, turns),
         )
         return function
 

@@ -92,7 +92,7 @@ def test_regions_are_those_that_pictures_show(threshold, pixels):
     for relevance, count, area in zip(drawn.relevance.numpy(), counts, areas, strict=True):
         frame = frame_tensor((24, 32), (4, 4), (6, 8))
         shown = find_regions(
-            Heatmap(relevance, "share", True, frame, Provenance.model_construct()),
+            Heatmap(relevance, "share", True, frame, Provenance.model_construct(method="saw")),
             threshold=threshold,
             least_share=0.02,
         )

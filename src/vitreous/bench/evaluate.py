@@ -84,7 +84,7 @@ def evaluate(
     methods     names, with parameters in brackets where they need any: ["rollout", "gradcam(plus=True)"]; or a mapping
                 from names to parameters. None takes every method that applies and lives on the shared pass. The random
                 control is always evaluated as well, since no number means anything without it
-    metrics     likewise; None takes all that do not run methods again. A metric that needs a truth, a mask for
+    metrics     likewise; None takes the quick ones of `bench.plan.USUAL`. A metric that needs a truth, a mask for
                 instance, leaves out samples without one, and its rows say so
     target      as in `explain`; or "label", each sample's own class
     fit         how photographs become model inputs: "crop", "squash" or "pad"

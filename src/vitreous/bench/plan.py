@@ -23,6 +23,12 @@ TRUE_CLASS = "label"
 """The target that is each image's own class, as the data set knows it."""
 
 MOST_PER_BATCH = 8
+USUAL = (
+    "srg", "deletion", "insertion", "pixel_average_precision", "relevance_mass_accuracy", "pointing_game", "human_spearman",
+    "counterfactual_rank", "mass_on_target",
+)  # fmt: skip
+"""Metrics that are asked for by default: of each category one or two that are quick, which share their passes."""
+
 CONTROL = "random"
 """The control without which no table says how much chance is in it; it is always evaluated."""
 
@@ -61,7 +67,7 @@ def plan_evaluation(
     """Resolve names and parameters.
 
     methods     None takes every method that applies and lives on the shared pass. The random control is always added
-    metrics     None takes every metric that does not run methods again
+    metrics     None takes `USUAL`
     batch_size  None takes at most 8, and as many as half of the free memory holds
 
     Raises UnknownNameError, InputError for parameters or an empty list, and MethodNotApplicableError.
@@ -69,7 +75,7 @@ def plan_evaluation(
     if methods is None:
         methods = [name for name in METHODS if METHODS[name].shares_pass and not METHODS[name].why_not(vit)]
     if metrics is None:
-        metrics = [name for name in METRICS if not METRICS[name].reruns]
+        metrics = USUAL
     asked = read_asked(methods, "methods")
     if all(name != CONTROL for name, _ in asked.values()):
         asked[CONTROL] = (CONTROL, {})

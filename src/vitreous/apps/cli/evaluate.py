@@ -39,9 +39,7 @@ def run(
     ] = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(
-            "--metric", help="'srg' or 'srg(steps=10)'. Repeatable; those that run no method again if left out."
-        ),
+        typer.Option("--metric", help="'srg' or 'srg(steps=10)'. Repeatable; some quick ones if left out."),
     ] = None,
     target: options.Target = None,
     true_class: Annotated[bool, typer.Option("--true-class", help="Explain each sample's own class.")] = False,

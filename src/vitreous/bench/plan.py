@@ -24,8 +24,8 @@ TRUE_CLASS = "label"
 
 MOST_PER_BATCH = 8
 USUAL = (
-    "srg", "deletion", "insertion", "pixel_average_precision", "relevance_mass_accuracy", "pointing_game", "human_spearman",
-    "counterfactual_rank", "mass_on_target",
+    "srg", "deletion", "insertion", "pixel_average_precision", "relevance_mass_accuracy", "pointing_game",
+    "human_spearman", "counterfactual_rank", "mass_on_target",
 )  # fmt: skip
 """Metrics that are asked for by default: of each category one or two that are quick, which share their passes."""
 

@@ -306,7 +306,7 @@ def test_a_run_killed_at_random_points_ends_as_one_that_was_never_interrupted(pl
 
 
 def test_parameters_that_turn_a_metric_round_turn_its_direction_in_the_table(planted):
-    found = vt.evaluate(planted, world(planted, 2), [BRIGHT], ["aopc(steps=3)", "aopc(steps=3, first='least')"])
+    found = vt.evaluate(planted, world(planted, 12), [BRIGHT], ["aopc(steps=3)", "aopc(steps=3, first='least')"])
     most, least = found.table().sections
     assert (most.better, least.better) == ("higher", "lower")
     assert [cell.method for cell in most.cells] == [cell.method for cell in least.cells] == [BRIGHT, "random"]

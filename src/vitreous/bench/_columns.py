@@ -27,7 +27,7 @@ def caption(section: Section) -> str:
 def columns(section: Section, control: str) -> list[Column]:
     """Give the columns, the method first and its value second; tests and ranks only where there are any."""
     cells = section.cells
-    places = _places(section)
+    places = places_of(section)
     found = [
         Column("Method", tuple(one_line(cell.method) for cell in cells)),
         Column("Value", tuple(number(cell.value, places) for cell in cells)),
@@ -71,7 +71,7 @@ def number(value: float, places: int) -> str:
     return MINUS + written[1:] if written.startswith("-") else written
 
 
-def _places(section: Section) -> int:
+def places_of(section: Section) -> int:
     """Choose decimals so that half an interval has two digits; three digits of the values where none has one."""
     halves = [(cell.high - cell.low) / 2 for cell in section.cells if not math.isnan(cell.low)]
     values = [abs(cell.value) for cell in section.cells if not math.isnan(cell.value)]

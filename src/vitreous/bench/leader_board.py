@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,12 +74,13 @@ def leader_board(name: str, outcomes: Sequence[Outcome], seed: int = 0) -> Leade
     sections = {(pair, section.metric): section for pair, table in tables.items() for section in table.sections}
     entries = tuple(_entry(metric, sections) for metric in dict.fromkeys(metric for _, metric in sections))
     rankings = [found for section in sections.values() if (found := _ranks(section))]
+    methods = {cell.method for section in sections.values() for cell in section.cells}
     return LeaderBoard(
         name=name,
         control=next(iter(tables.values())).control,
         pairs=tuple(tables),
         entries=entries,
-        overall=tuple(_averages(rankings).items()),
+        overall=tuple(_averages(methods, rankings).items()),
         counted=len(rankings),
         sections=sections,
         problems={each.name: each.problem for each in outcomes if each.evaluation is None},
@@ -97,12 +98,10 @@ def _entry(metric: str, sections: Mapping[tuple[str, str], Section]) -> Entry:
     for pair, section in found.items():
         for cell in section.cells:
             cells[cell.method][pair] = cell
-    ranks = _averages([ranking for section in found.values() if (ranking := _ranks(section))])
-    methods = [*ranks, *sorted(set(cells) - set(ranks))]
+    ranks = _averages(cells, [ranking for section in found.values() if (ranking := _ranks(section))])
     first = next(iter(found.values()))
     return Entry(
-        metric, first.title, first.unit, first.better, tuple(methods),
-        {method: ranks.get(method, math.nan) for method in methods}, dict(cells),
+        metric, first.title, first.unit, first.better, tuple(ranks), ranks, dict(cells),
         {pair: max((cell.n for cell in section.cells), default=0) for pair, section in found.items()},
     )  # fmt: skip
 
@@ -119,8 +118,8 @@ def _ranks(section: Section) -> dict[str, float]:
     return {cell.method: float(rank) for cell, rank in zip(valued, ranks, strict=True)}
 
 
-def _averages(rankings: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Average each method's ranks, best first; NaN for a method that some ranking lacks."""
-    methods = {method for ranking in rankings for method in ranking}
-    found = {method: math.fsum(r.get(method, math.nan) for r in rankings) / len(rankings) for method in methods}
+def _averages(methods: Iterable[str], rankings: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average each method's ranks, best first; NaN for one that some ranking lacks, and where there is no ranking."""
+    sums = {method: math.fsum(ranking.get(method, math.nan) for ranking in rankings) for method in methods}
+    found = {method: ranks / len(rankings) if rankings else math.nan for method, ranks in sums.items()}
     return dict(sorted(found.items(), key=lambda each: (math.isnan(each[1]), each[1], each[0])))

@@ -86,7 +86,7 @@ def _region(told: dict[str, Any], masks: list[Path], size: tuple[float, float], 
     )
 
 
-def _map(values: list[list[float]], where: str) -> Float32[np.ndarray, "rows columns"]:
+def _map(values: Any, where: str) -> Float32[np.ndarray, "rows columns"]:
     """Give a human map. Raises AnnotationError for one that is no grid of finite numbers."""
     if not values or not values[0] or any(row is None or len(row) != len(values[0]) for row in values):
         raise AnnotationError(f"{where}: a human map is empty or has rows of different lengths.", "Get it again.")

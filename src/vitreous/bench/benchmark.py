@@ -76,19 +76,19 @@ def run_benchmark(config: BenchmarkConfig, out: str | Path, advance: Advance | N
     check_names(config)
     folder = Path(out)
     _begin(folder, config)
-    opened = {entry.name: _attempt(open_samples, entry) for entry in config.data}
+    opened = {entry.name: attempt(open_samples, entry) for entry in config.data}
     sizes = {name: len(samples) if isinstance(samples, Samples) else 0 for name, samples in opened.items()}
     total, before = sum(sizes.values()) * len(config.models), 0
     outcomes: list[Outcome] = []
     for model in config.models:
-        vit = _attempt(open_model, model)
+        vit = attempt(open_model, model)
         for data in config.data:
             name, samples = f"{model.name}/{data.name}", opened[data.name]
             if isinstance(vit, str) or isinstance(samples, str):
                 found: Evaluation | str = vit if isinstance(vit, str) else str(samples)
             else:
                 told = _told(advance, name, before, total)
-                found = _attempt(_one, config, vit, samples, data, folder / name, told)
+                found = attempt(_one, config, vit, samples, data, folder / name, told)
             before += sizes[data.name]
             outcomes.append(_outcome(model.name, data.name, found))
     return outcomes
@@ -98,7 +98,7 @@ def load_benchmark(out: str | Path) -> tuple[BenchmarkConfig, list[Outcome]]:
     """Read a benchmark's folder, finished or not. Raises RunFolderError if it is none."""
     folder = Path(out)
     config = read_record((folder / RECORD).read_text("utf-8") if (folder / RECORD).is_file() else "", str(out)).config
-    found = [(*pair, _attempt(_finished, folder.joinpath(*pair))) for pair in pairs(config)]
+    found = [(*pair, attempt(_finished, folder.joinpath(*pair))) for pair in pairs(config)]
     return config, [_outcome(*each) for each in found]
 
 
@@ -196,7 +196,7 @@ def _outcome(model: str, data: str, found: Evaluation | str) -> Outcome:
     return Outcome(model, data, problem=found) if isinstance(found, str) else Outcome(model, data, found)
 
 
-def _attempt(do: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result | str:
+def attempt(do: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result | str:
     """Do something, or give the reason why it failed: all errors of one pair are its outcome.
 
     Errors of other libraries as well, for one model that cannot be loaded must not cost those that can.

@@ -21,12 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
 
 from vitreous.bench.benchmark import LAYOUT, RECORD, Record, load_benchmark, read_record, write_record
 from vitreous.bench.manifest import Manifest
-from vitreous.bench.row import Row
+from vitreous.bench.row import Row, Status
 from vitreous.bench.store import parquet_reader, rows_from_parquet, rows_to_parquet
 from vitreous.core.errors import InputError, OutputError, RunFolderError
 from vitreous.core.heatmap_file import write_whole
@@ -206,7 +207,10 @@ def _read_rows(content: bytes, expected: int) -> list[Row]:
     groups = range(found.metadata.num_row_groups)
     if sum(found.metadata.row_group(group).total_byte_size for group in groups) > MOST_BYTES:
         raise ValueError("it unpacks to more than 256 MiB")
-    rows = rows_from_parquet(content)
-    if any(value is None for row in rows for value in vars(row).values()):
+    table = found.read()
+    if any(column.null_count for column in table.columns) or table["parts"].combine_chunks().flatten().null_count:
         raise ValueError("it has empty cells")
-    return rows
+    strange = set(table["status"].to_pylist()) - set(get_args(Status))
+    if strange:
+        raise ValueError(f"there is no status {min(strange)!r}")
+    return rows_from_parquet(content)

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vitreous.bench.benchmark import open_model, open_samples, pairs
+from vitreous.bench.benchmark import attempt, open_model, open_samples, pairs
 from vitreous.bench.config import BenchmarkConfig, DataEntry, ModelEntry, check_names
 from vitreous.bench.manifest import Manifest, describe_run
 from vitreous.bench.plan import EvaluationPlan, plan_evaluation
 from vitreous.bench.row import Row
 from vitreous.bench.run import evaluate_samples
 from vitreous.bench.submission import Submission
-from vitreous.core.errors import InputError, VitreousError
+from vitreous.core.errors import InputError
 from vitreous.core.seed import image_seed
 from vitreous.metrics._metric import METRICS
 from vitreous.vit.vit import Vit
@@ -98,19 +98,11 @@ def verify(
     opened: tuple[str, Vit | str] = "", "not opened"
     for model, name in pairs(config):
         if opened[0] != model:
-            opened = model, _open(models[model])
-        try:
-            found.append(_check(submission, config, opened[1], data[name], (model, sample, seed, tolerance), advance))
-        except VitreousError as problem:
-            found.append(Checked(f"{model}/{name}", refused=str(problem)))
+            opened = model, attempt(open_model, models[model])
+        asked = (model, sample, seed, tolerance)
+        checked = attempt(_check, submission, config, opened[1], data[name], asked, advance)
+        found.append(Checked(f"{model}/{name}", refused=checked) if isinstance(checked, str) else checked)
     return found
-
-
-def _open(entry: ModelEntry) -> Vit | str:
-    try:
-        return open_model(entry)
-    except VitreousError as problem:
-        return str(problem)
 
 
 def _model_of(entry: ModelEntry, own: BenchmarkConfig | None) -> ModelEntry:
@@ -218,8 +210,6 @@ def _contradictions(rows: Sequence[Row], samples: Samples, manifest: Manifest) -
 def _contradiction(row: Row, metric: str, seed: int) -> str:
     if row.seed != seed:
         return f"the seed is {row.seed}, of the evaluation {seed}"
-    if row.status not in {"ok", "excluded", "undefined", "failed"}:
-        return f"there is no status {row.status!r}"
     if row.status != "ok":
         return "" if math.isnan(row.value) and not row.parts else f"it has a value, and is {row.status}"
     known, parts = METRICS[metric], np.array([row.parts], dtype=np.float64)

@@ -104,6 +104,8 @@ def test_a_configuration_is_read(tmp_path):
         ("name: Scenes", "name: !!python/object/apply:os.system ['true']", "no YAML"),
         ("name: Scenes", "name: [", "no YAML"),
         (CONFIG, "", "no fields"),
+        (CONFIG, "[" * 20_000, "no YAML"),
+        (CONFIG, "\x00", "NUL"),
         (CONFIG, "[1, 2]", "no fields"),
         ("target: label", "target: {a: 1, c: 2}", r"line 9, data\.1\.target"),
     ],
@@ -345,6 +347,16 @@ def test_a_tampered_value_is_found_where_it_is_run_again(copy):
     assert len(found.differs) == found.compared // 4  # the one row in four of every sample that was run again
     assert all("rollout, srg(steps=2): the value is" in line for line in found.differs)
     assert untouched.good
+
+
+def test_a_bad_value_that_is_passed_off_as_a_failure_is_found(copy):
+    def hidden(row):
+        return replace(row, status="failed", value=float("nan"), parts=(), reason="RuntimeError: out of luck")
+
+    tamper(copy, lambda rows: [hidden(row) if row.method == "rollout" else row for row in rows])
+    found, _ = verify(open_submission(copy), 3)
+    assert len(found.differs) == 6
+    assert all("status is 'failed', again 'ok'" in line for line in found.differs)
 
 
 def test_one_tampered_row_is_found_when_all_are_run_again(copy):

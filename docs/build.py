@@ -1,15 +1,18 @@
 """Write the pages that are generated from the registries, so that they cannot fall behind the code.
 
-python docs/build.py          writes docs/methods.md, docs/metrics.md, docs/errors.md and the method table of README.md
+python docs/build.py          writes docs/methods.md, docs/metrics.md, docs/errors.md, docs/benchmark.schema.json and the
+                              method table of README.md
 python docs/build.py --check  fails if any of them would change, or if a page links to a file that is not there
 """
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
 
 from vitreous._catalogue import methods_table, metrics_table
+from vitreous.bench.config import BenchmarkConfig
 from vitreous.core import errors
 from vitreous.methods._method import METHODS
 from vitreous.metrics._metric import METRICS
@@ -64,6 +67,12 @@ def errors_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def schema_file() -> str:
+    """Give the JSON Schema of benchmark configurations."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **BenchmarkConfig.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
 ADVICE = {
     "VX-E101": "Check the path and the permissions. Folders, devices and URLs are not read as photographs.",
     "VX-E102": "JPEG, PNG, WebP, TIFF, BMP and GIF (first frame) are read. Convert anything else, DICOM included, first.",
@@ -98,6 +107,7 @@ def wanted_files() -> dict[Path, str]:
         DOCS / "methods.md": methods_page(),
         DOCS / "metrics.md": metrics_page(),
         DOCS / "errors.md": errors_page(),
+        DOCS / "benchmark.schema.json": schema_file(),
         readme: text,
     }
 

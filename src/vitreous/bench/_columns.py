@@ -30,7 +30,7 @@ def columns(section: Section, control: str) -> list[Column]:
     All values and interval ends of a section have the same number of decimals, so that they stand below one another.
     """
     cells = section.cells
-    places = _places(section)
+    places = places_of(section)
     found = [
         Column("Method", tuple(one_line(cell.method) for cell in cells)),
         Column("Value", tuple(number(cell.value, places) for cell in cells)),
@@ -74,7 +74,7 @@ def number(value: float, places: int) -> str:
     return MINUS + written[1:] if written.startswith("-") else written
 
 
-def _places(section: Section) -> int:
+def places_of(section: Section) -> int:
     """Choose decimals so that half an interval has two digits; three digits of the values where none has one."""
     halves = [(cell.high - cell.low) / 2 for cell in section.cells if not math.isnan(cell.low)]
     values = [abs(cell.value) for cell in section.cells if not math.isnan(cell.value)]

@@ -13,10 +13,9 @@ def html(table: Table) -> str:
     """
     sections = "\n".join(_section(section, place, table) for place, section in enumerate(table.sections))
     links = "".join(
-        f'<li><a href="#metric-{place}">{_safe(section.metric)}</a></li>'
-        for place, section in enumerate(table.sections)
+        f'<li><a href="#metric-{place}">{safe(section.metric)}</a></li>' for place, section in enumerate(table.sections)
     )
-    facts = "".join(f"<dt>{_safe(name)}</dt><dd>{_safe(value)}</dd>" for name, value in table.facts.items())
+    facts = "".join(f"<dt>{safe(name)}</dt><dd>{safe(value)}</dd>" for name, value in table.facts.items())
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -34,10 +33,10 @@ def html(table: Table) -> str:
 
 def _section(section: Section, place: int, table: Table) -> str:
     name = f"metric-{place}"
-    notes = "".join(f"<li>{_safe(note)}</li>" for note in section.notes)
+    notes = "".join(f"<li>{safe(note)}</li>" for note in section.notes)
     return f"""<section aria-labelledby="{name}">
-<h2 id="{name}">{_safe(section.metric)}</h2>
-{_table(section, table.control, name) if section.cells else f"<p>{_safe(caption(section))}</p>"}
+<h2 id="{name}">{safe(section.metric)}</h2>
+{_table(section, table.control, name) if section.cells else f"<p>{safe(caption(section))}</p>"}
 <ul class="notes">{notes}</ul>
 </section>"""
 
@@ -45,23 +44,24 @@ def _section(section: Section, place: int, table: Table) -> str:
 def _table(section: Section, control: str, name: str) -> str:
     """Write the table in a frame of its own, which scrolls sideways on a small screen, by keys too."""
     found = columns(section, control)
-    headings = "".join(f'<th scope="col">{_safe(column.heading)}</th>' for column in found)
+    headings = "".join(f'<th scope="col">{safe(column.heading)}</th>' for column in found)
     lines = []
     for place, cell in enumerate(section.cells):
-        method, value, *others = [_safe(column.texts[place]) for column in found]
+        method, value, *others = [safe(column.texts[place]) for column in found]
         value = f"<strong>{value}</strong>" if cell.best else value
         numbers = "".join(f"<td>{text}</td>" for text in (value, *others))
         lines.append(f'<tr><th scope="row">{method}</th>{numbers}</tr>')
     body = "\n".join(lines)
     return f"""<div class="frame" role="region" aria-labelledby="{name}" tabindex="0">
-<table><caption>{_safe(caption(section))}</caption>
+<table><caption>{safe(caption(section))}</caption>
 <thead><tr>{headings}</tr></thead>
 <tbody>
 {body}
 </tbody></table></div>"""
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """Write text so that HTML shows it as it is, on one line."""
     return escape_html(one_line(text))
 
 

@@ -24,26 +24,27 @@ def markdown(table: Table) -> str:
 def _markdown_lines(table: Table) -> Iterator[str]:
     """Go through the lines: a heading, a table and a list of notes for each metric, and the facts at the end."""
     for section in table.sections:
-        yield from (f"### {_markdown(section.metric)}", "", _markdown(caption(section)), "")
+        yield from (f"### {markdown_safe(section.metric)}", "", markdown_safe(caption(section)), "")
         if section.cells:
             found = columns(section, table.control)
-            yield _piped([_markdown(column.heading) for column in found])
-            yield _piped(["---", *["--:"] * (len(found) - 1)])
+            yield piped([markdown_safe(column.heading) for column in found])
+            yield piped(["---", *["--:"] * (len(found) - 1)])
             for place, cell in enumerate(section.cells):
-                texts = [_markdown(column.texts[place]) for column in found]
+                texts = [markdown_safe(column.texts[place]) for column in found]
                 texts[1] = f"**{texts[1]}**" if cell.best else texts[1]
-                yield _piped(texts)
+                yield piped(texts)
             yield ""
-        yield from (f"- {_markdown(one_line(note))}" for note in section.notes)
+        yield from (f"- {markdown_safe(one_line(note))}" for note in section.notes)
         yield ""
-    yield from (f"- {_markdown(fact)}" for fact in _facts(table))
+    yield from (f"- {markdown_safe(fact)}" for fact in _facts(table))
 
 
-def _piped(texts: Sequence[str]) -> str:
+def piped(texts: Sequence[str]) -> str:
+    """Write one row of a Markdown table."""
     return f"| {' | '.join(texts)} |"
 
 
-def _markdown(text: str) -> str:
+def markdown_safe(text: str) -> str:
     """Put a backslash before whatever Markdown, or HTML within it, could read as markup."""
     return re.sub(r"([\\`*_\[\]<>|~#&$!])", r"\\\1", text)
 
@@ -58,23 +59,23 @@ def latex(table: Table) -> str:
 
 
 def _latex_section(section: Section, table: Table) -> str:
-    """Write one float: caption, table and, below it, notes and facts as a paragraph as wide as the text."""
-    lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(caption(section))}}}"]
+    lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{latex_safe(caption(section))}}}"]
     if section.cells:
         found = columns(section, table.control)
         lines += [rf"\begin{{tabular}}{{l{'r' * (len(found) - 1)}}}", r"\toprule"]
-        lines += [_latex_row([_latex(column.heading) for column in found]), r"\midrule"]
+        lines += [latex_row([latex_safe(column.heading) for column in found]), r"\midrule"]
         for place, cell in enumerate(section.cells):
-            texts = [_latex(column.texts[place]) for column in found]
+            texts = [latex_safe(column.texts[place]) for column in found]
             texts[1] = rf"\textbf{{{texts[1]}}}" if cell.best else texts[1]
-            lines.append(_latex_row(texts))
+            lines.append(latex_row(texts))
         lines += [r"\bottomrule", r"\end{tabular}"]
-    notes = " ".join(_latex(one_line(note)) for note in (*section.notes, *_facts(table)))
+    notes = " ".join(latex_safe(one_line(note)) for note in (*section.notes, *_facts(table)))
     lines += [r"\par\medskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes}}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
-def _latex_row(texts: Sequence[str]) -> str:
+def latex_row(texts: Sequence[str]) -> str:
+    """Write one row of a LaTeX table."""
     return " & ".join(f"{{{text}}}" for text in texts) + r" \\"  # braces: a row may begin with "[" or "*"
 
 
@@ -96,8 +97,8 @@ _LATEX = {
 }
 
 
-def _latex(text: str) -> str:
-    """Escape what LaTeX would read as a command."""
+def latex_safe(text: str) -> str:
+    """Write text so that LaTeX prints it as it is; a letter that pdflatex does not know becomes a question mark."""
     return "".join(_LATEX.get(letter, letter if _typeset(letter) else "?") for letter in text)
 
 

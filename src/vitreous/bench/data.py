@@ -9,7 +9,7 @@ from vitreous.core.calls import read_call
 from vitreous.core.errors import InputError, UnknownNameError, near_matches
 from vitreous.worlds.sample import Samples
 
-LOADERS = ("coco", "folder", "human_maps", "imagenet", "manifest", "masks", "pets", "scenes", "sod", "voc")
+LOADERS = ("coco", "folder", "human_maps", "imagenet", "manifest", "masks", "pets", "scenes", "shared", "sod", "voc")
 
 
 def open_data(text: str) -> Samples:

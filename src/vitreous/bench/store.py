@@ -154,6 +154,12 @@ def rows_from_parquet(content: bytes) -> list[Row]:
     return [Row(**{**line, "parts": tuple(line["parts"])}) for line in table.to_pylist()]
 
 
+def parquet_reader(content: bytes) -> Any:
+    """Open a Parquet file, reading its header alone. Raises MissingExtraError, and ValueError for another file."""
+    _, parquet = _arrow()
+    return parquet.ParquetFile(io.BytesIO(content))
+
+
 def _type(arrow: Any, name: str) -> Any:
     if name in _TEXT:
         return arrow.string()

@@ -12,6 +12,8 @@ pets         Oxford-IIIT Pet: breeds and masks
 imagenet     ImageNet's validation photographs with boxes
 sod          salient objects
 human_maps   where people looked
+shared       a data set that `export` wrote
+export       any of these as Parquet, PNG and a data card, for others
 repeats      the same photograph twice, within data sets or across them
 """
 
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 # Loaders are light and are imported here, not on first use: each has the name of its module, and importing a module
 # later would put the module in the place of the function.
 from vitreous.worlds.coco import coco
+from vitreous.worlds.export import export
 from vitreous.worlds.folder import folder
 from vitreous.worlds.human import human_maps
 from vitreous.worlds.imagenet import imagenet
@@ -29,6 +32,7 @@ from vitreous.worlds.masks import masks
 from vitreous.worlds.pets import pets
 from vitreous.worlds.repeats import repeats
 from vitreous.worlds.sample import HumanMap, Mask, Region, Sample, Samples
+from vitreous.worlds.shared import shared
 from vitreous.worlds.sod import sod
 from vitreous.worlds.voc import voc
 
@@ -45,6 +49,7 @@ __all__ = [
     "Sample",
     "Samples",
     "coco",
+    "export",
     "folder",
     "human_maps",
     "imagenet",
@@ -53,6 +58,7 @@ __all__ = [
     "pets",
     "repeats",
     "scenes",
+    "shared",
     "sod",
     "voc",
 ]

@@ -1,4 +1,4 @@
-"""`vitreous worlds`: making data with known truth."""
+"""`vitreous worlds`: making data with known truth, and sharing data."""
 
 import os
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vitreous.apps.cli import _options as options
-from vitreous.apps.cli._running import told_errors
+from vitreous.apps.cli._running import progress, told_errors
 
 app = typer.Typer(help="Make data with known truth.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -53,3 +53,34 @@ def run(
             task = bar.add_task("scenes", total=count)
             write_world(world, count, out, workers, lambda added: bar.advance(task, added))
         typer.echo(str(out))
+
+
+@app.command("export")
+def export(
+    data: Annotated[str, typer.Argument(help="As in `vitreous evaluate`: scenes, or LOADER:PATH.")],
+    licence: Annotated[
+        str, typer.Option("--licence", help="Under which others may use it: cc0-1.0, cc-by-4.0, other.")
+    ],
+    out: options.Out,
+    title: Annotated[str, typer.Option("--title", help="Of the data card.")] = "",
+    sources: Annotated[
+        list[str] | None, typer.Option("--source", help="Where photographs and annotations come from. Repeatable.")
+    ] = None,
+    caveats: Annotated[
+        list[str] | None, typer.Option("--caveat", help="What the data are not good for. Repeatable.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first samples.")] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Write a data set with masks, boxes and human maps for others: Parquet, PNG and a data card.
+
+    Hugging Face's `datasets` loads the folder, and so does `vt.worlds.shared`. Photographs are copied: whether those of
+    somebody else may be passed on is for you to know. Needs pip install 'vitreous[data]'.
+    """
+    with told_errors(debug):
+        from vitreous.bench.data import open_data  # noqa: PLC0415
+        from vitreous.worlds import export as write  # noqa: PLC0415
+
+        samples = open_data(data)[:limit]
+        with progress(len(samples), "Exporting") as advance:
+            typer.echo(str(write(samples, out, licence, title, sources or (), caveats or (), advance)))

@@ -34,7 +34,7 @@ from vitreous._record import top_predictions, write_record
 from vitreous.core.errors import InputError, VitreousError
 from vitreous.core.frame import Fit
 from vitreous.core.heatmap import Heatmap, PhotoSource
-from vitreous.core.images import Photo
+from vitreous.core.images import Fetched, Photo
 from vitreous.core.target import Target, check_targets
 from vitreous.methods._method import METHODS
 from vitreous.vit.ambient import exact
@@ -203,7 +203,7 @@ def list_methods(pattern: str = "*") -> list[str]:
 
 def _as_list(images: Sources) -> Sequence[PhotoSource] | Tensor:
     """Put a single image into a list, and leave lists and tensors as they are."""
-    if isinstance(images, str | Path | Image.Image | Photo):
+    if isinstance(images, str | Path | Image.Image | Fetched | Photo):
         return [images]
     return images
 

@@ -15,7 +15,7 @@ from vitreous.core.errors import VitreousError
 from vitreous.core.fit import photo_to_input
 from vitreous.core.frame import Fit, Frame, frame_photo, frame_tensor
 from vitreous.core.heatmap import PhotoSource
-from vitreous.core.images import Photo, read_photo
+from vitreous.core.images import Fetched, Photo, read_photo
 from vitreous.vit.vit import Vit, check_values
 
 
@@ -61,7 +61,7 @@ def _prepare_photo(vit: Vit, source: PhotoSource, fit: Fit) -> Prepared:
     wanted = vit.preprocessing
     frame = frame_photo(photo.size, wanted.size, vit.patch, vit.grid, fit, wanted.crop_share)
     image = photo_to_input(photo, frame, wanted.interpolation)
-    again = partial(read_photo, source) if isinstance(source, str | Path) else lambda: photo
+    again = partial(read_photo, source) if isinstance(source, str | Path | Fetched) else lambda: photo
     return Prepared(image, frame, photo.name, photo.digest, photo.notes, again)
 
 

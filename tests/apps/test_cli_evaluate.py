@@ -90,3 +90,12 @@ def test_metrics_are_listed_from_the_registry():
     assert "srg" in printed
     assert "higher is better" in printed
     assert vt.list_metrics("srg") == ["srg"]
+
+
+def test_another_engine_prints_the_same_table():
+    def records(*more):
+        told = json.loads(run("evaluate", "scenes", *CHEAP, "--json", *more).stdout)["records"]
+        return [{name: value for name, value in each.items() if not name.startswith("sec")} for each in told]
+
+    assert records("--engine", "processes", "--workers", 1) == records()
+    assert "processes" in run("evaluate", "scenes", *CHEAP, "--engine", "spark", expect=2).stderr

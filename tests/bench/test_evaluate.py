@@ -186,7 +186,7 @@ def test_a_kept_evaluation_reads_back_to_the_bit_and_holds_its_maps(planted, tmp
 
 def test_a_finished_run_is_not_computed_again(planted, tmp_path, monkeypatch):
     first = vt.evaluate(planted, world(planted, 3), METHODS, CHECKED, out=tmp_path / "run")
-    monkeypatch.setattr("vitreous.bench.evaluate.evaluate_samples", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vitreous.bench.engines.job.evaluate_samples", lambda *_: pytest.fail("computed again"))
     assert values(vt.evaluate(planted, world(planted, 3), METHODS, CHECKED, out=tmp_path / "run").rows) == values(
         first.rows
     )

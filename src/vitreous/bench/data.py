@@ -9,7 +9,10 @@ from vitreous.core.calls import read_call
 from vitreous.core.errors import InputError, UnknownNameError, near_matches
 from vitreous.worlds.sample import Samples
 
-LOADERS = ("coco", "folder", "human_maps", "imagenet", "manifest", "masks", "pets", "scenes", "shared", "sod", "voc")
+LOADERS = (
+    "coco", "folder", "human_maps", "imagenet", "manifest", "masks", "parquet", "pets", "remote", "scenes",
+    "shared", "sod", "voc", "webdataset",
+)  # fmt: skip
 
 
 def open_data(text: str) -> Samples:

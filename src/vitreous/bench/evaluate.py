@@ -1,17 +1,19 @@
 """Evaluate: methods, metrics and samples in; rows with statistics out. `vt.evaluate` is here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import count
 from pathlib import Path
-
-import numpy as np
+from typing import Literal, TypeAlias, get_args
 
 from vitreous.bench._section import Table
+from vitreous.bench.engines.job import Done, Job
 from vitreous.bench.manifest import Manifest, describe_run
-from vitreous.bench.plan import CONTROL, Asked, EvaluationPlan, plan_evaluation
+from vitreous.bench.plan import CONTROL, Asked, plan_evaluation
 from vitreous.bench.row import Row
-from vitreous.bench.run import evaluate_samples
-from vitreous.bench.store import Maps, RunFolder
+from vitreous.bench.store import RunFolder
 from vitreous.bench.table import summarise
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Fit
@@ -19,6 +21,9 @@ from vitreous.core.target import Target
 from vitreous.metrics._metric import METRICS
 from vitreous.vit.vit import Vit
 from vitreous.worlds.sample import Sample, Samples
+
+Engine: TypeAlias = Literal["local", "processes", "ray"]
+"""Who computes: a module of `bench.engines`."""
 
 Advance = Callable[[int, int], None]
 """Is told after each sample how many are done, and of how many."""
@@ -76,6 +81,8 @@ def evaluate(
     out: str | Path | None = None,
     keep_maps: bool = False,
     advance: Advance | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
 ) -> Evaluation:
     """Find out how far the maps of methods can be trusted: every method by every metric on every sample.
 
@@ -95,10 +102,13 @@ def evaluate(
                 that is gone on with; values are those of a run that was never interrupted, to the bit
     keep_maps   keep the raw maps as well; needs `out`
     advance     is called after each sample with the number done and the number of all
+    engine      who computes: "local", this process; "processes", worker processes on this machine; "ray", a
+                cluster or a local Ray (extra "ray"). Rows are the same to the bit; see `bench.engines`
+    workers     how many processes or actors; None takes as many as there are cores for, or GPUs for Ray
 
     Gives an `Evaluation`. A photograph, method or metric that fails gives rows with its reason. Raises InputError for
     arguments that do not fit together, UnknownNameError, MethodNotApplicableError for a method that means nothing on
-    the model, RunFolderError if `out` holds something else or is being written, and OutputError.
+    the model, RunFolderError if `out` holds something else or is being written, OutputError, and WorkerError.
 
     >>> import vitreous as vt
     >>> vit = vt.open_vit("bundled:scenes")
@@ -111,25 +121,32 @@ def evaluate(
         raise InputError("samples is empty.", "Give at least one sample.")
     if keep_maps and out is None:
         raise InputError("keep_maps=True without out.", "Say in which folder they are to be kept: out=….")
+    compute = _engine(engine, workers)
     folder = None if out is None else RunFolder(out)
     begun = None if folder is None else folder.manifest
     if batch_size is None and begun is not None:
         batch_size = begun.batch_size  # what the free memory allows now must not matter
     plan = plan_evaluation(vit, methods, metrics, target, fit, batch_size, seed)
     manifest = describe_run(vit, samples, plan)
-    tell = advance or (lambda _done, _all: None)
+    done = count(1)
+
+    def tell() -> None:
+        if advance is not None:
+            advance(next(done), len(samples))
+
+    job = Job(vit, plan, manifest, samples, keep_maps)
     if folder is None:
-        rows = [row for shard in manifest.shards for row in _shard_rows(vit, samples, shard, plan, None, tell)]
-        return Evaluation(tuple(rows), manifest)
+        with closing(compute(job, range(len(job.shards)), workers, tell)) as found:
+            by_number = {shard.number: shard.rows for shard in found}
+        return Evaluation(tuple(row for number in sorted(by_number) for row in by_number[number]), manifest)
     with folder.writing(manifest):
         finished = folder.finished()
-        for number, shard in enumerate(manifest.shards):
-            if number in finished:
-                tell(shard.stop, len(samples))
-                continue
-            maps: Maps = {}
-            found = _shard_rows(vit, samples, shard, plan, maps if keep_maps else None, tell)
-            folder.write_shard(number, found, maps)
+        for _ in (place for number in finished for place in job.shards[number]):
+            tell()
+        todo = [number for number in range(len(job.shards)) if number not in finished]
+        with closing(compute(job, todo, workers, tell)) as found:
+            for shard in found:
+                folder.write_shard(shard.number, shard.rows, shard.maps)
         return Evaluation(tuple(folder.rows()), manifest)
 
 
@@ -142,17 +159,11 @@ def list_metrics(pattern: str = "*") -> list[str]:
     return METRICS.names(pattern)
 
 
-def _shard_rows(
-    vit: Vit, samples: Samples, shard: range, plan: EvaluationPlan, maps: Maps | None, tell: Advance
-) -> list[Row]:
-    """Evaluate one shard; if maps are wanted, put them into `maps`."""
-
-    def keep(sample: str, label: str, relevance: np.ndarray) -> None:
-        if maps is not None:
-            maps.setdefault(label, {})[sample] = relevance
-
-    rows: list[Row] = []
-    for done, more in enumerate(evaluate_samples(vit, samples, shard, plan, keep), shard.start + 1):
-        rows += more
-        tell(done, len(samples))
-    return rows
+def _engine(name: str, workers: int | None) -> Callable[..., Generator[Done, None, None]]:
+    """Find an engine. Raises InputError for another name, or a number of workers that is none."""
+    if name not in get_args(Engine):
+        raise InputError(f"engine={name!r} is unknown.", f"Use one of {', '.join(map(repr, get_args(Engine)))}.")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers} is no number of workers.", "Give 1 or more, or leave it out.")
+    run: Callable[..., Generator[Done, None, None]] = import_module(f"vitreous.bench.engines.{name}").run
+    return run

@@ -24,8 +24,9 @@
     │   ├── OutputExistsError     E601
     │   └── RunFolderError        E602
     ├── MissingExtraError     E700  an optional library is not installed
-    └── DataError             E800  a data set cannot be read
-        └── AnnotationError       E801
+    ├── DataError             E800  a data set cannot be read
+    │   └── AnnotationError       E801
+    └── WorkerError           E900  the worker processes of an evaluation cannot do it
 
 An error names the argument, the value it got, the value it expected and the next step. `docs/errors.md` has one
 section for each code.
@@ -193,6 +194,12 @@ class AnnotationError(DataError):
     """One annotation contradicts its image: a mask of another size, a box outside, an unknown class."""
 
     code = "VX-E801"
+
+
+class WorkerError(VitreousError):
+    """Worker processes cannot do an evaluation: it cannot be sent to them, would differ there, or ends them."""
+
+    code = "VX-E900"
 
 
 class MissingExtraError(VitreousError):

@@ -17,13 +17,13 @@ from PIL import Image
 from vitreous.core import heatmap_file
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Frame
-from vitreous.core.images import Photo, read_photo
+from vitreous.core.images import Fetched, Photo, read_photo
 from vitreous.core.provenance import Provenance
 
 if TYPE_CHECKING:
     from vitreous.show.regions import Regions
 
-PhotoSource = str | Path | Image.Image | Photo
+PhotoSource = str | Path | Image.Image | Fetched | Photo
 
 
 @dataclass(frozen=True, eq=False)

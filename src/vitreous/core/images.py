@@ -15,7 +15,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,10 +107,22 @@ class Photo:
         return self.image.height, self.image.width
 
 
-def read_photo(source: str | Path | Image.Image | Photo, limits: ReadLimits = DEFAULT_LIMITS) -> Photo:
+@dataclass(frozen=True)
+class Fetched:
+    """A photograph that is no file here: its bytes are fetched when they are asked for, and not kept.
+
+    name   for messages and the record
+    fetch  gives the bytes of the file, at most as many as it is told. Raises ImageError
+    """
+
+    name: str
+    fetch: Callable[[int], bytes] = field(repr=False)
+
+
+def read_photo(source: str | Path | Image.Image | Fetched | Photo, limits: ReadLimits = DEFAULT_LIMITS) -> Photo:
     """Read a photograph from a file or take over a PIL image; a Photo is given back as it is.
 
-    source  path, PIL image in any mode, or Photo. Of several frames the first is used, of a PIL image the
+    source  path, PIL image in any mode, Fetched or Photo. Of several frames the first is used, of a PIL image the
             one it is at
     limits  what is refused for its size, see `ReadLimits`
 
@@ -128,6 +140,8 @@ def read_photo(source: str | Path | Image.Image | Photo, limits: ReadLimits = DE
     """
     if isinstance(source, Photo):
         return source
+    if isinstance(source, Fetched):
+        return decode_photo(source.fetch(limits.max_bytes), writable(source.name), limits)
     if isinstance(source, Image.Image):
         filename = getattr(source, "filename", "")
         name = Path(os.fsdecode(filename)).name if isinstance(filename, str | bytes) else ""

@@ -1,6 +1,7 @@
 """Images with something known about them: rendered scenes, whose truth is exact, and data sets of photographs.
 
-Every loader gives `Samples`, a sequence of `Sample`; nothing is ever downloaded.
+Every loader gives `Samples`, a sequence of `Sample`. Nothing is downloaded, except what `remote`,
+`parquet` and `webdataset` are given an address of.
 
 scenes       rendered scenes: those of the package, or of a folder that `vitreous worlds render` wrote
 folder       photographs in a folder, classes as sub-folders
@@ -12,6 +13,9 @@ pets         Oxford-IIIT Pet: breeds and masks
 imagenet     ImageNet's validation photographs with boxes
 sod          salient objects
 human_maps   where people looked
+remote       photographs in a folder at an address: s3://, gs://, https://, … (extra "ray")
+parquet      photographs in Parquet files, on the disk or at an address
+webdataset   photographs in tar shards, on the disk or at an address
 shared       a data set that `export` wrote
 export       any of these as Parquet, PNG and a data card, for others
 repeats      the same photograph twice, within data sets or across them
@@ -29,12 +33,15 @@ from vitreous.worlds.human import human_maps
 from vitreous.worlds.imagenet import imagenet
 from vitreous.worlds.manifest import manifest
 from vitreous.worlds.masks import masks
+from vitreous.worlds.parquet import parquet
 from vitreous.worlds.pets import pets
+from vitreous.worlds.remote import remote
 from vitreous.worlds.repeats import repeats
 from vitreous.worlds.sample import HumanMap, Mask, Region, Sample, Samples
 from vitreous.worlds.shared import shared
 from vitreous.worlds.sod import sod
 from vitreous.worlds.voc import voc
+from vitreous.worlds.webdataset import webdataset
 
 if TYPE_CHECKING:
     from vitreous.worlds.rendered.load import scenes
@@ -55,12 +62,15 @@ __all__ = [
     "imagenet",
     "manifest",
     "masks",
+    "parquet",
     "pets",
+    "remote",
     "repeats",
     "scenes",
     "shared",
     "sod",
     "voc",
+    "webdataset",
 ]
 
 

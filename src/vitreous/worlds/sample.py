@@ -11,7 +11,7 @@ from PIL import Image
 
 from vitreous.core.errors import AnnotationError
 from vitreous.core.frame import Box
-from vitreous.core.images import Photo, read_photo
+from vitreous.core.images import Fetched, Photo, read_photo
 
 
 class Mask(NamedTuple):
@@ -54,7 +54,7 @@ class Sample:
     """One image with what is known about it. What is not known is empty or None, never guessed.
 
     id       unique in its data set and the same on every machine
-    image    a path, or the image itself
+    image    a path, the image itself, or what fetches it from an address
     label    its class, in the words of the data set
     index    its class as an index into the data set's `labels`, or where those are None into the standard list of its
              classes that the loader names
@@ -64,7 +64,7 @@ class Sample:
     """
 
     id: str
-    image: Path | Image.Image
+    image: Path | Image.Image | Fetched
     label: str | None = None
     index: int | None = None
     regions: tuple[Region, ...] = ()

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -21,6 +21,7 @@ from vitreous.apps.cli.explain import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vitreous.bench._section import Table
+    from vitreous.bench.evaluate import Engine
 
 ENDINGS = {"html": "html", "markdown": "md", "latex": "tex", "csv": "csv"}
 
@@ -56,6 +57,12 @@ def run(
     device: options.Device = None,
     batch_size: options.BatchSize = None,
     seed: options.Seed = 0,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local, processes or ray: the same rows to the bit.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes or actors; as many as fit if left out.")
+    ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -85,6 +92,7 @@ def run(
             found = vt.evaluate(
                 vit, samples, methods or None, metrics or None, asked, how,
                 batch_size=batch_size, seed=seed, out=out, keep_maps=keep_maps, advance=lambda _done, _all: advance(),
+                engine=chosen_engine(engine), workers=workers,
             )  # fmt: skip
         table = found.table()
         deliver_table(table, out, as_json)
@@ -92,6 +100,17 @@ def run(
         if failed:
             tell(f"{failed} of {len(found.rows)} rows failed; their reasons are below the tables.")
             raise typer.Exit(SOME_FAILED)
+
+
+def chosen_engine(name: str) -> "Engine":
+    """Give the engine of that name, or end with the usage."""
+    from vitreous.bench.evaluate import Engine  # noqa: PLC0415  (loads torch)
+
+    for known in get_args(Engine):
+        if name == known:
+            engine: Engine = known
+            return engine
+    raise typer.BadParameter(f"use one of {', '.join(get_args(Engine))}", param_hint="--engine")
 
 
 def deliver_table(table: "Table", out: Path | None, as_json: bool) -> None:

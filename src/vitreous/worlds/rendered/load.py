@@ -145,12 +145,13 @@ def _sample(
 
 
 def _region(sample: SceneSample, number: int, box: Sequence[float] | None) -> Region:
-    def read() -> Mask:
-        inside = mask_of(sample.numbers(), number, sample.photo().size[0])
-        return Mask(inside, np.zeros_like(inside))
-
     place = None if box is None else (box[0], box[1], box[2], box[3])
-    return Region(sample.things[number].shape, place, read)
+    return Region(sample.things[number].shape, place, partial(_mask, sample, number))
+
+
+def _mask(sample: SceneSample, number: int) -> Mask:
+    inside = mask_of(sample.numbers(), number, sample.photo().size[0])
+    return Mask(inside, np.zeros_like(inside))
 
 
 def _read_numbers(path: Path) -> np.ndarray:
@@ -165,14 +166,22 @@ def _packaged() -> Samples:
     for place, row in enumerate(listed["scenes"]):
         scene = scene_from(row["scene"])
         image = Image.fromarray(images[row["image"]])
-        stored = partial(_stored, listed["scenes"][place]["counterfactuals"], images)
+        stored = partial(_stored, listed["scenes"][place]["counterfactuals"])
         boxes = [box_of(numbers[place], thing, image.width) for thing in range(len(scene.things))]
-        read = partial(numbers.__getitem__, place)
+        read = partial(_packaged_numbers, place)
         samples.append(_sample(row["id"], image, scene, row["visible"], boxes, read, stored))
     return Samples("scenes/packaged", tuple(samples), CLASSES)
 
 
-def _stored(rows: list[dict[str, Any]], images: np.ndarray) -> tuple[Counterfactual, ...]:
+def _packaged_numbers(place: int) -> np.ndarray:
+    # By their place, not the array itself: a sample that is sent to another process would take all scenes with it.
+    _, numbers = _stored_arrays()
+    found: np.ndarray = numbers[place]
+    return found
+
+
+def _stored(rows: list[dict[str, Any]]) -> tuple[Counterfactual, ...]:
+    images, _ = _stored_arrays()
     return tuple(
         Counterfactual(row["kind"], row["number"], scene_from(row["scene"]), Image.fromarray(images[row["image"]]))
         for row in rows

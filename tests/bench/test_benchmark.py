@@ -168,7 +168,7 @@ def test_what_fails_is_an_outcome_and_stops_nothing_else(tmp_path):
 
 def test_it_goes_on_and_can_grow_and_refuses_another(done, copy, monkeypatch):
     config = done[0]
-    monkeypatch.setattr("vitreous.bench.evaluate.evaluate_samples", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vitreous.bench.engines.job.evaluate_samples", lambda *_: pytest.fail("computed again"))
     again = run_benchmark(config, copy)
     assert [each.problem for each in again] == ["", ""]
     monkeypatch.undo()

@@ -55,10 +55,10 @@ def every_method_for(family: str) -> Any:
 
 
 def variants(method: Method, enough: bool = False) -> list[dict[str, Any]]:
-    """All combinations of the values that the types of a method's parameters allow.
+    """Every value that the types of a method's parameters allow, one parameter changed at a time, with and without ReLU.
 
-    Numbers stay at their default, or at what `cheap` says where the default would take too long here;
-    `enough` takes what the planted truth needs.
+    All combinations would be half as many again, and the oracles have those that matter. Numbers stay at their default,
+    or at what `cheap` says where the default would take too long here; `enough` takes what the planted truth needs.
     """
     cheap = CHEAP.get(method.name, {}) | (ENOUGH.get(method.name, {}) if enough else {})
     choices: dict[str, tuple[Any, ...]] = {}
@@ -72,7 +72,12 @@ def variants(method: Method, enough: bool = False) -> list[dict[str, Any]]:
             every = (-1, 0)
         first = cheap.get(parameter.name, parameter.default)
         choices[parameter.name] = (first, *(choice for choice in every if choice != first))
-    return [dict(zip(choices, chosen, strict=True)) for chosen in itertools.product(*choices.values())]
+    usual = {name: values[0] for name, values in choices.items()}
+    single = [usual, *(usual | {name: value} for name, values in choices.items() for value in values[1:])]
+    if "relu" not in choices:
+        return single
+    every = itertools.product((given for given in single if given["relu"] == usual["relu"]), choices["relu"])
+    return [given | {"relu": relu} for given, relu in every]
 
 
 @functools.cache

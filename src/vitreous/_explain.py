@@ -5,8 +5,8 @@ to the model's size (`core.fit`); a batch of images is traced once (`vit.trace`)
 trace (`methods`); each map leaves with its geometry and its record as a `Heatmap`.
 
 `explain` and `compare` stop at the first error, `explain_each` hands errors over in the place of results.
-All three run the same code, so their maps are the same. What a pass has to keep depends on all methods
-together, which is why the planning is here and not in the methods.
+All three run the same code, so their maps are the same. What the one pass has to keep for all methods is
+planned in `_plan`.
 """
 
 import time

@@ -1,6 +1,7 @@
 """`vitreous benchmark` and `vitreous worlds export` as a person and a pipeline meet them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -55,7 +56,7 @@ def test_a_benchmark_is_run_packed_and_checked(config, tmp_path):
     path = out / "small" / "two" / "rows" / "000000.parquet"
     rows = rows_from_parquet(path.read_bytes())
     assert {row.value for row in rows if row.method == "random"} != {1.0}
-    better = [type(row)(**{**vars(row), "value": 1.0, "parts": (1.0,)}) for row in rows]
+    better = [replace(row, value=1.0, parts=(1.0,)) for row in rows]
     path.write_bytes(rows_to_parquet(better))
     differs = run("benchmark", config, "--verify", out, "--sample", 2, "--seed", 3, "--json", expect=1)
     found = json.loads(differs.stdout)

@@ -129,7 +129,7 @@ def test_a_trained_model_and_rendered_scenes_give_the_same_bits(engine):
 def test_a_shard_that_always_ends_its_worker_is_an_error_and_the_others_are_kept(
     planted, engine, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(f"vitreous.bench.engines.{engine}.MOST_DEATHS", 1)
+    monkeypatch.setattr("vitreous.bench.engines.job.MOST_DEATHS", 1)
     pids = tmp_path / "pids"
     pids.mkdir()
     samples = [bright_sample(planted, seed) for seed in range(48)]

@@ -15,6 +15,8 @@ import vitreous as vt
 from oracles.planted import open_planted
 from vitreous.bench.plan import read_asked
 from vitreous.bench.store import RunFolder
+from vitreous.core.errors import RunFolderError
+from vitreous.core.images import Fetched
 from vitreous.metrics._metric import METRICS
 from vitreous.worlds import Mask, Region, Sample, Samples
 
@@ -126,6 +128,25 @@ def test_a_bad_photograph_a_missing_mask_and_a_broken_annotation_are_rows_with_r
     assert by["s4", BRIGHT, "pointing_game"].value == 1
 
 
+def test_readers_that_raise_what_they_like_give_rows_with_reasons(planted):
+    def torn():
+        raise ZeroDivisionError("no mask\nat all")
+
+    def lost(most):
+        raise ConnectionResetError("the store is gone")
+
+    samples = [
+        Sample("torn", picture(planted, 2), regions=(Region("x", None, torn),)),
+        Sample("lost", Fetched("far.png", lost)),
+        sample(planted, 4),
+    ]
+    by = {(row.sample, row.method, row.metric): row for row in vt.evaluate(planted, samples, [BRIGHT], CHECKED).rows}
+    assert by["torn", BRIGHT, "pointing_game"].reason == "ZeroDivisionError: no mask"
+    assert by["torn", BRIGHT, "srg"].status == "ok"
+    assert by["lost", BRIGHT, "srg"].reason == "ConnectionResetError: the store is gone"
+    assert by["s4", BRIGHT, "pointing_game"].value == 1
+
+
 def test_an_error_of_one_image_costs_only_that_image(planted, monkeypatch):
     original = METRICS["pointing_game"]
 
@@ -174,7 +195,8 @@ def test_a_kept_evaluation_reads_back_to_the_bit_and_holds_its_maps(planted, tmp
     folder = tmp_path / "run"
     samples = world(planted, 5)
     found = vt.evaluate(planted, samples, METHODS, CHECKED, batch_size=2, out=folder, keep_maps=True)
-    assert values(vt.Evaluation.load(folder).rows) == values(found.rows)
+    unkept = vt.evaluate(planted, samples, METHODS, CHECKED, batch_size=2)
+    assert values(vt.Evaluation.load(folder).rows) == values(found.rows) == values(unkept.rows)
     with np.load(folder / "maps" / "000000.npz", allow_pickle=False) as maps:
         assert maps[f"{BRIGHT}/samples"].tolist() == [f"s{seed}" for seed in range(5)]
         (heatmap,) = vt.explain(planted, [samples[4].image], "raw_attention", head=0)
@@ -182,6 +204,28 @@ def test_a_kept_evaluation_reads_back_to_the_bit_and_holds_its_maps(planted, tmp
     told = json.loads((folder / "manifest.json").read_text())
     assert told["weights_digest"] == planted.digest
     assert told["methods"]["gradcam(relu=False)"]["relu"] is False
+
+
+def test_kept_rows_are_read_shard_by_shard_and_behave_like_a_tuple(planted, tmp_path, monkeypatch):
+    (one,) = vt.evaluate(planted, world(planted, 1), ["random"], ["gini"]).rows
+    rows = tuple(replace(one, sample=str(place)) for place in range(7))
+    folder = RunFolder(tmp_path)
+    for number, part in enumerate((rows[:3], (), rows[3:])):
+        folder.write_shard(number, part)
+    kept = folder.rows()
+    assert kept == rows
+    assert rows != kept[:6]
+    assert [len(kept), kept[0], kept[3], kept[-1]] == [7, rows[0], rows[3], rows[6]]
+    assert kept[2:5] == rows[2:5]
+    with pytest.raises(IndexError):
+        kept[7]
+    read = []
+    monkeypatch.setattr("vitreous.bench.store.rows_from_parquet", lambda _: read.append(1) or [one])
+    assert next(iter(kept)) == one
+    assert len(read) == 1
+    (tmp_path / "rows" / "000002.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RunFolderError, match=r"000002.parquet is damaged"):
+        len(folder.rows())
 
 
 def test_a_finished_run_is_not_computed_again(planted, tmp_path, monkeypatch):

@@ -33,11 +33,12 @@ Advance = Callable[[int, int], None]
 class Evaluation:
     """What an evaluation found: a row for each sample, method and metric.
 
-    rows      in the order of samples, then methods, then metrics
+    rows      in the order of samples, then methods, then metrics. Those of an evaluation that was written to a folder
+              stay there, and are read when they are gone through
     manifest  what they were made of
     """
 
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: Sequence[Row] = field(repr=False)
     manifest: Manifest
 
     def table(self, seed: int = 0) -> Table:
@@ -65,7 +66,7 @@ class Evaluation:
         manifest = folder.manifest
         if manifest is None:
             raise InputError(f"{path} holds no evaluation.", "Give a folder that `evaluate` wrote.")
-        return Evaluation(tuple(folder.rows()), manifest)
+        return Evaluation(folder.rows(), manifest)
 
 
 def evaluate(
@@ -147,7 +148,7 @@ def evaluate(
         with closing(compute(job, todo, workers, tell)) as found:
             for shard in found:
                 folder.write_shard(shard.number, shard.rows, shard.maps)
-        return Evaluation(tuple(folder.rows()), manifest)
+        return Evaluation(folder.rows(), manifest)
 
 
 def list_metrics(pattern: str = "*") -> list[str]:

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 Status: TypeAlias = Literal["ok", "excluded", "undefined", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of an evaluation: one image, one method, one metric.
 
@@ -18,7 +18,8 @@ class Row:
     parts         what the metric's function gave for this image: one number, or several for metrics that pool over
                   the data set; empty unless `status` is "ok"
     seed          the master seed of the evaluation
-    seconds, forwards, backwards  what this map and this metric took, as far as it is counted
+    seconds, forwards, backwards  what this metric took. The map itself is not in it, as methods share a trace: what one
+                  method alone takes is in the `Provenance` of its heatmaps
     status        "ok"; "excluded": the sample lacks what the metric needs; "undefined": the metric gave NaN;
                   "failed": an error
     reason        why the status is not "ok", in words; empty if it is

@@ -78,7 +78,10 @@ def evaluate_samples(
 def _ready(vit: Vit, samples: Samples, sample: Sample, plan: EvaluationPlan) -> _Item | list[Row]:
     """Read one sample; a photograph that cannot be read, or lacks the class asked for, gives its rows at once."""
     facts = _Facts(sample.id, NO_DIGEST, plan.seed)
-    prepared = prepare(vit, [sample.image], 0, plan.fit)
+    try:  # readers are the data set's own functions, and may raise what they like
+        prepared = prepare(vit, [sample.image], 0, plan.fit)
+    except Exception as problem:  # noqa: BLE001
+        return _all_rows(facts, plan, status="failed", reason=_in_words(problem))
     if isinstance(prepared, VitreousError):
         return _all_rows(facts, plan, status="failed", reason=str(prepared))
     target, facts = plan.target, replace(facts, image_digest=prepared.digest)
@@ -89,8 +92,8 @@ def _ready(vit: Vit, samples: Samples, sample: Sample, plan: EvaluationPlan) -> 
             return _all_rows(facts, plan, status="excluded", reason=reason)
     try:
         return _Item(sample, prepared, truth_of(vit, samples, sample, prepared), "", target)
-    except VitreousError as problem:
-        return _Item(sample, prepared, Truth(), str(problem), target)
+    except Exception as problem:  # noqa: BLE001
+        return _Item(sample, prepared, Truth(), _in_words(problem), target)
 
 
 def _all_rows(facts: _Facts, plan: EvaluationPlan, **told: Any) -> list[Row]:
@@ -240,7 +243,12 @@ def _attempt(do: Callable[[], Result], items: list[_Item]) -> Result | _Failure:
         # What concerns a model or a parameter concerns all images alike.
         if len(items) > 1 and not isinstance(problem, MethodNotApplicableError | InputError):
             raise _AtFaultError from problem
-        if isinstance(problem, VitreousError):
-            return _Failure(str(problem))
-        text = str(problem).strip().splitlines()
-        return _Failure(f"{type(problem).__name__}: {text[0][:300] if text else ''}")
+        return _Failure(_in_words(problem))
+
+
+def _in_words(problem: Exception) -> str:
+    """Give the reason for rows: the words of an error of this package, kind and first line of any other."""
+    if isinstance(problem, VitreousError):
+        return str(problem)
+    text = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {text[0][:300] if text else ''}"

@@ -13,11 +13,15 @@ killed run had not finished is computed anew, and nothing is lost, doubled or mi
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import cached_property
+from itertools import accumulate
+from operator import eq
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -28,6 +32,7 @@ from vitreous.bench.row import Row
 from vitreous.core.errors import MissingExtraError, OutputError, RunFolderError
 from vitreous.core.heatmap_file import write_whole
 
+Result = TypeVar("Result")
 Maps: TypeAlias = dict[str, dict[str, np.ndarray]]
 """Raw maps by label of the method, then by sample."""
 
@@ -121,18 +126,60 @@ class RunFolder:
             write_whole(self.path / "maps" / f"{number:06d}.npz", content.getvalue(), overwrite=True)
         write_whole(self.path / "rows" / f"{number:06d}.parquet", rows_to_parquet(rows), overwrite=True)
 
-    def rows(self) -> list[Row]:
-        """Read the rows of all finished shards, in order. Raises RunFolderError for a file that is damaged."""
-        return [row for number in sorted(self.finished()) for row in self._shard(number)]
+    def rows(self) -> "StoredRows":
+        """Give the rows of the shards that are finished now, in order; each shard is read when it is gone through."""
+        return StoredRows(self.path)
 
-    def _shard(self, number: int) -> list[Row]:
-        file = self.path / "rows" / f"{number:06d}.parquet"
-        try:
-            return rows_from_parquet(file.read_bytes())
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise RunFolderError(
-                f"{file} is damaged: {problem}.", "Delete it and run the evaluation again."
-            ) from problem
+
+class StoredRows(Sequence[Row]):
+    """Rows of an evaluation that stay in its folder. Only one shard of them is in memory while they are gone through.
+
+    Reading raises RunFolderError for a file that is damaged or gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._files = sorted((path / "rows").glob("[0-9]*.parquet"))
+
+    def __iter__(self) -> Iterator[Row]:
+        """Go through the rows, shard by shard."""
+        for file in self._files:
+            yield from _read(file, rows_from_parquet)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """How many rows there are up to the end of each shard."""
+        return list(accumulate(_read(file, _count) for file in self._files))
+
+    def __len__(self) -> int:
+        """Count the rows, which the headers of the files tell."""
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+        """Read one row, with its shard; or some, for which all are read."""
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        place = range(len(self))[index]
+        shard = bisect_right(self._ends, place)
+        before = self._ends[shard - 1] if shard else 0
+        return _read(self._files[shard], rows_from_parquet)[place - before]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the rows with those of any sequence."""
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # equal to tuples, and too long to hash like one
+
+
+def _read(file: Path, how: Callable[[bytes], Result]) -> Result:
+    """Read one file of rows. Raises RunFolderError."""
+    try:
+        return how(file.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise RunFolderError(f"{file} is damaged: {problem}.", "Delete it and run the evaluation again.") from problem
 
 
 def rows_to_parquet(rows: Sequence[Row]) -> bytes:
@@ -151,7 +198,19 @@ def rows_from_parquet(content: bytes) -> list[Row]:
     """Read them back, equal to the bit. Raises MissingExtraError, and ValueError for another file."""
     _, parquet = _arrow()
     table = parquet.read_table(io.BytesIO(content))
-    return [Row(**{**line, "parts": tuple(line["parts"])}) for line in table.to_pylist()]
+    shared: dict[str, str] = {}  # most texts are those of many rows, and would fill the memory
+    return [
+        Row(
+            **{name: shared.setdefault(told, told) if name in _TEXT else told for name, told in line.items()}
+            | {"parts": tuple(line["parts"])}
+        )
+        for line in table.to_pylist()
+    ]
+
+
+def _count(content: bytes) -> int:
+    """Count the rows of a Parquet file."""
+    return int(parquet_reader(content).metadata.num_rows)
 
 
 def parquet_reader(content: bytes) -> Any:

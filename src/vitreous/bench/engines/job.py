@@ -6,6 +6,7 @@ computes with something else, the worker takes the digest of the weights anew an
 what it has itself: weights, versions of libraries, device, number type, threads. Any difference is refused.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -68,6 +69,17 @@ def do_shard(job: Job, number: int, places: range, tell: Tell) -> Done:
         rows += more
         tell()
     return Done(number, rows, maps)
+
+
+def count_death(deaths: Counter[int], shard: int, job: Job, what: str, fix: str) -> None:
+    """Count against a shard that it ended a worker. Raises WorkerError if it has ended too many.
+
+    what  how workers ended: "actors in a row"
+    """
+    deaths[shard] += 1
+    if deaths[shard] > MOST_DEATHS:
+        places = job.shards[shard]
+        raise WorkerError(f"Samples {places.start} to {places.stop - 1} ended {deaths[shard]} {what}.", fix)
 
 
 # --- travelling

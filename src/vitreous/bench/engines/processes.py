@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from vitreous.bench.engines.job import MOST_DEATHS, Done, Job, Tell, Worker, opened, seal_job, seal_shard
-from vitreous.core.errors import WorkerError
+from vitreous.bench.engines.job import Done, Job, Tell, Worker, count_death, opened, seal_job, seal_shard
+
+LIKELY = (
+    "A code of -9 is most often a lack of memory: use fewer workers or a smaller batch. A script that evaluates in "
+    'processes needs `if __name__ == "__main__":`.'
+)
 
 
 @dataclass(eq=False)
@@ -66,7 +70,8 @@ def run(job: Job, todo: Sequence[int], workers: int | None, tell: Tell) -> Gener
                     done = opened(hand.pipe.recv_bytes())
                 except (EOFError, OSError):
                     del hands[hand.pipe]
-                    _note_death(deaths, hand, job)
+                    ended = f"worker processes in a row, the last with exit code {hand.end()}"
+                    count_death(deaths, hand.shard, job, ended, LIKELY)
                     waiting.appendleft(hand.shard)
                     continue
                 if waiting:
@@ -90,20 +95,6 @@ def _hire(sealed: bytes) -> _Hand:
     process.start()
     there.close()  # else the pipe would not end with the process
     return _Hand(process, here)
-
-
-def _note_death(deaths: Counter[int], hand: _Hand, job: Job) -> None:
-    """Count the death of a worker against its shard. Raises WorkerError if that has had too many."""
-    code = hand.end()
-    deaths[hand.shard] += 1
-    if deaths[hand.shard] > MOST_DEATHS:
-        places = job.shards[hand.shard]
-        raise WorkerError(
-            f"Samples {places.start} to {places.stop - 1} ended {deaths[hand.shard]} worker processes in a row, the "
-            f"last with exit code {code}.",
-            "A code of -9 is most often a lack of memory: use fewer workers or a smaller batch. A script that "
-            'evaluates in processes needs `if __name__ == "__main__":`.',
-        )
 
 
 def _serve(pipe: Connection, sealed: bytes) -> None:

@@ -15,8 +15,10 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from vitreous.bench.engines.job import MOST_DEATHS, Done, Job, Tell, Worker, opened, seal_job, seal_shard
-from vitreous.core.errors import MissingExtraError, WorkerError
+from vitreous.bench.engines.job import Done, Job, Tell, Worker, count_death, opened, seal_job, seal_shard
+from vitreous.core.errors import MissingExtraError
+
+LIKELY = "Most often memory is lacking: use fewer workers or a smaller batch. Ray's own records say more."
 
 
 def run(job: Job, todo: Sequence[int], workers: int | None, tell: Tell) -> Generator[Done, None, None]:
@@ -46,8 +48,8 @@ def run(job: Job, todo: Sequence[int], workers: int | None, tell: Tell) -> Gener
                 hand, number = busy.pop(ready)
                 try:
                     done = opened(ray.get(ready))
-                except ray.exceptions.RayActorError as problem:
-                    _note_death(deaths, number, job, problem)
+                except ray.exceptions.RayActorError:
+                    count_death(deaths, number, job, "actors in a row", LIKELY)
                     waiting.appendleft(number)
                     continue
                 idle.append(hand)
@@ -67,17 +69,6 @@ def _pool(ray: Any, job: Job, sealed: bytes, workers: int | None) -> tuple[Any, 
     actor = ray.remote(**({"num_gpus": each} if on_gpu else {"num_cpus": each}), max_restarts=0)(Worker)
     stored = ray.put(sealed)  # once for each machine, not once for each actor
     return lambda: actor.remote(stored), workers or max(1, there // each)
-
-
-def _note_death(deaths: Counter[int], number: int, job: Job, problem: Exception) -> None:
-    """Count the death of an actor against its shard. Raises WorkerError if that has had too many."""
-    deaths[number] += 1
-    if deaths[number] > MOST_DEATHS:
-        places = job.shards[number]
-        raise WorkerError(
-            f"Samples {places.start} to {places.stop - 1} ended {deaths[number]} actors in a row.",
-            "Most often memory is lacking: use fewer workers or a smaller batch. Ray's own records say more.",
-        ) from problem
 
 
 @contextmanager

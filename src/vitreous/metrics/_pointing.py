@@ -12,11 +12,11 @@ from vitreous.metrics._case import Truth
 def share_of_hits(pixels: Float[Tensor, "H W"], area: Bool[Tensor, "H W"], truth: Truth, tolerance: float) -> float:
     """Give the share of the maxima, among pixels that are not void, at most `tolerance` pixels away from the area.
 
-    NaN if all pixels are void.
+    NaN if all pixels are void, or none is inside: nobody could have pointed there.
     """
     judged = torch.ones_like(area) if truth.void is None else ~truth.void
     highest = (pixels == pixels[judged].max()) & judged if bool(judged.any()) else judged
-    if not bool(highest.any()):
+    if not bool(highest.any() and (area & judged).any()):
         return float("nan")
     return float(_grown(area, tolerance)[highest].double().mean())
 

@@ -23,9 +23,9 @@ def pointing_game(case: Case, tolerance: float = 0.0) -> PerImage:
 
     The map is looked at as pictures show it, interpolated between patches. Ties are shared and not broken, so that a
     map that is constant gets the share of the image that the mask covers, which is what pointing blindly gets. A
-    maximum is looked for where pixels are not void; if all are, the value is NaN. Images with boxes alone have
-    `pointing_game_boxes`: a box is hit far more easily, so one mean over both would say little. Raises InputError for
-    a negative tolerance.
+    maximum is looked for where pixels are not void; if all are, or if none of the others is inside the mask, the value
+    is NaN. Images with boxes alone have `pointing_game_boxes`: a box is hit far more easily, so one mean over both
+    would say little. Raises InputError for a negative tolerance.
     """
     check_tolerance(tolerance)
     found = [

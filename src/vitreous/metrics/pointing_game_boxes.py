@@ -26,8 +26,8 @@ def pointing_game_boxes(case: Case, tolerance: float = 0.0) -> PerImage:
 
     A pixel is inside where its centre is. As `pointing_game` in all else: interpolated, ties shared, void left out. A
     constant map gets the share of the image that the boxes cover, and since boxes cover much of most photographs, good
-    maps hardly differ from it: compare with the method `random`, and prefer masks. NaN without boxes, or where all is
-    void. Raises InputError for a negative tolerance.
+    maps hardly differ from it: compare with the method `random`, and prefer masks. NaN without boxes that
+    hold a pixel which is not void. Raises InputError for a negative tolerance.
     """
     check_tolerance(tolerance)
     height, width = case.trace.vit.preprocessing.size

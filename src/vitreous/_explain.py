@@ -31,6 +31,7 @@ from vitreous._plan import (
 )
 from vitreous._prepare import Prepared, prepare
 from vitreous._record import top_predictions, write_record
+from vitreous.core.defaults import DEFAULT_METHOD
 from vitreous.core.errors import InputError, VitreousError
 from vitreous.core.frame import Fit
 from vitreous.core.heatmap import Heatmap, PhotoSource
@@ -49,7 +50,7 @@ Sources: TypeAlias = PhotoSource | Sequence[PhotoSource] | Tensor
 def explain(
     vit: Vit,
     images: Sources,
-    method: str = "agcam",
+    method: str = DEFAULT_METHOD,
     target: Targets = None,
     fit: Fit = "crop",
     *,
@@ -62,7 +63,8 @@ def explain(
     vit         an opened model, see `open_vit`
     images      paths, PIL images, or a tensor "b 3 H W" in [0, 1] of the model's size, which is used as it
                 is. A single path or PIL image counts as a list of one
-    method      a name from `list_methods`; its own parameters follow by name
+    method      a name from `list_methods`; its own parameters follow by name. The default is the most faithful of those
+                that take at most three passes of the model, see docs/which_method.md
     target      None for the predicted class, an index, a class name, a Contrast, or a list with one for
                 each image; "embedding" for the whole output of a model without classes
     fit         how a photograph becomes the model's input: "crop", "squash" or "pad", see `frame_photo`.
@@ -157,11 +159,11 @@ def explain_each(
     images or methods, a tensor of another shape or a batch_size below 1, TargetError, UnknownNameError,
     MethodNotApplicableError and MemoryEstimateError.
 
-        for path, result in zip(paths, vt.explain_each(vit, paths), strict=True):
+        for path, result in zip(paths, vt.explain_each(vit, paths, ["libragrad"]), strict=True):
             if isinstance(result, vt.VitreousError):
                 print(path, result)
             else:
-                result["agcam"].save(path.with_suffix(".vitreous"))
+                result["libragrad"].save(path.with_suffix(".vitreous"))
     """
     plan = plan_methods(vit, methods)
     if isinstance(images, Tensor):

@@ -111,7 +111,7 @@ def test_a_bad_file_is_reported_and_the_others_go_on(weights, photos, tmp_path):
     assert "bad.png: VX-E102" in result.stderr
     assert "missing.jpg: VX-E101" in result.stderr
     assert "2 of 4 photographs failed" in result.stderr
-    assert (out / "b [x].agcam.vitreous").exists()
+    assert (out / "b [x].libragrad.vitreous").exists()
 
 
 def test_json_tells_failures_too(weights, photos, tmp_path):
@@ -124,12 +124,12 @@ def test_json_tells_failures_too(weights, photos, tmp_path):
 def test_existing_results_are_kept_unless_asked(weights, photos, tmp_path):
     out = tmp_path / "out"
     explain(weights, photos / "a.png", "--out", out)
-    before = (out / "a.agcam.vitreous").read_bytes()
+    before = (out / "a.libragrad.vitreous").read_bytes()
     again = explain(weights, photos / "a.png", "--out", out, "--target", "3", expect=1)
     assert "VX-E601" in again.stderr
-    assert (out / "a.agcam.vitreous").read_bytes() == before
+    assert (out / "a.libragrad.vitreous").read_bytes() == before
     explain(weights, photos / "a.png", "--out", out, "--target", "3", "--overwrite")
-    assert vt.Heatmap.load(out / "a.agcam.vitreous").provenance.target.endswith("(3)")
+    assert vt.Heatmap.load(out / "a.libragrad.vitreous").provenance.target.endswith("(3)")
 
 
 def test_targets_by_name_index_and_contrast(weights, photos, tmp_path):
@@ -162,7 +162,10 @@ def test_photographs_of_the_same_name_do_not_overwrite_each_other(weights, photo
     other.mkdir()
     Image.new("RGB", (50, 50), "red").save(other / "A.png")
     explain(weights, photos / "a.png", other / "A.png", "--out", tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").glob("*.vitreous")} == {"a.agcam.vitreous", "A-2.agcam.vitreous"}
+    assert {path.name for path in (tmp_path / "out").glob("*.vitreous")} == {
+        "a.libragrad.vitreous",
+        "A-2.libragrad.vitreous",
+    }
 
 
 def test_parameters_reach_the_method(weights, photos, tmp_path):
@@ -258,7 +261,7 @@ def test_list_comes_from_the_registry():
 def test_demo_explains_the_cat(weights, tmp_path):
     result = run("demo", "--model", MODEL, "--weights", weights, "--out", tmp_path / "demo")
     assert (tmp_path / "demo" / "cat.compare.png").exists()
-    assert str(tmp_path / "demo" / "cat.agcam.png") in result.stdout
+    assert str(tmp_path / "demo" / "cat.libragrad.png") in result.stdout
     run("demo", "--model", MODEL, "--weights", weights, "--out", tmp_path / "demo")  # a second time as well
 
 

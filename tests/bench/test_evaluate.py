@@ -226,6 +226,9 @@ def test_kept_rows_are_read_shard_by_shard_and_behave_like_a_tuple(planted, tmp_
     (tmp_path / "rows" / "000002.parquet").write_bytes(b"PAR1")
     with pytest.raises(RunFolderError, match=r"000002.parquet is damaged"):
         len(folder.rows())
+    (tmp_path / "rows" / "000000.parquet").unlink()
+    with pytest.raises(RunFolderError, match=r"000000.parquet is gone"):
+        next(iter(kept))
 
 
 def test_a_finished_run_is_not_computed_again(planted, tmp_path, monkeypatch):

@@ -38,4 +38,4 @@ def test_five_lines_write_what_they_promise(desk):
     exec(compile(EXAMPLES[0].values[0], "example", "exec"), {})
     with Image.open(desk / "cat-overlay.png") as overlay:
         assert overlay.width >= chelsea().shape[1]
-    assert vt.Heatmap.load(desk / "cat.vitreous").provenance.method == "agcam"
+    assert vt.Heatmap.load(desk / "cat.vitreous").provenance.method == "libragrad"

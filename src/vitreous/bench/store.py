@@ -178,6 +178,8 @@ def _read(file: Path, how: Callable[[bytes], Result]) -> Result:
     """Read one file of rows. Raises RunFolderError."""
     try:
         return how(file.read_bytes())
+    except FileNotFoundError as problem:
+        raise RunFolderError(f"{file} is gone.", "Keep the folder while its rows are needed.") from problem
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise RunFolderError(f"{file} is damaged: {problem}.", "Delete it and run the evaluation again.") from problem
 

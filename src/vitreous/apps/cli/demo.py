@@ -15,11 +15,13 @@ from vitreous.apps.cli import _options as options
 from vitreous.apps.cli._running import ModelOptions, told_errors
 from vitreous.apps.cli.compare import deliver_comparison
 from vitreous.apps.cli.explain import DEFAULT_MODEL, deliver_explanation
+from vitreous.core.defaults import DEFAULT_METHOD
 
 SHOWN = (
     "rollout",
     "gradcam",
     "agcam",
+    "libragrad",
     "generic_attention",
     "saw",
     "legrad",
@@ -43,7 +45,7 @@ def run(
     scored against what taking out each object really does. Needs no network.
 
     With --model or --weights, explains a photograph of a cat that comes with scikit-image instead: cat.png,
-    the overlay cat.agcam.png and the sheet cat.compare.png. Weights are fetched from the model's hub unless
+    the overlay cat.libragrad.png and the sheet cat.compare.png. Weights are fetched from the model's hub unless
     --weights names a local file.
 
     What is there from an earlier run is replaced.
@@ -67,12 +69,12 @@ def _explain_cat(model: str, weights: str | None, out: Path) -> list[Path]:
     vit = ModelOptions(model, weights, None, None, None, None).open()
     maps = vt.compare(vit, photo, SHOWN)
     for problem in (
-        deliver_explanation(maps["agcam"], photo, out / "cat.agcam", overwrite=True, as_json=False),
+        deliver_explanation(maps[DEFAULT_METHOD], photo, out / f"cat.{DEFAULT_METHOD}", overwrite=True, as_json=False),
         deliver_comparison(maps, photo, out / "cat", overwrite=True, as_json=False),
     ):
         if problem is not None:
             raise problem
-    return [out / "cat.agcam.png", out / "cat.compare.png"]
+    return [out / f"cat.{DEFAULT_METHOD}.png", out / "cat.compare.png"]
 
 
 def _cat(folder: Path) -> Path:

@@ -25,6 +25,7 @@ from vitreous.apps.cli._running import (
     tell,
     told_errors,
 )
+from vitreous.core.defaults import DEFAULT_METHOD
 
 if TYPE_CHECKING:
     import vitreous as vt
@@ -36,7 +37,7 @@ def run(
     photos: options.Photos,
     model: options.Model = DEFAULT_MODEL,
     weights: options.Weights = None,
-    method: str = typer.Option("agcam", "--method", "-m", help="Explanation method; see `vitreous list`."),
+    method: str = typer.Option(DEFAULT_METHOD, "--method", "-m", help="Explanation method; see `vitreous list`."),
     settings: options.Parameters = None,
     target: options.Target = None,
     against: options.Against = None,

@@ -26,12 +26,14 @@ from pathlib import Path
 import torch
 
 import vitreous as vt
-from vitreous.bench._section import Record, Table
+from vitreous.bench._section import Record
 from vitreous.bench.data import open_data
 from vitreous.bench.evaluate import Evaluation
+from vitreous.bench.row import Row
+from vitreous.bench.statistics import compare
 from vitreous.bench.table import summarise
 from vitreous.methods._method import METHODS
-from vitreous.metrics._metric import METRICS
+from vitreous.metrics._metric import METRICS, Metric
 from vitreous.worlds.sample import Samples
 
 DEAR = {
@@ -201,24 +203,57 @@ VIEWS = (
 )
 
 
+PAIRS = (
+    *(("consensus", part) for part in ("libragrad", "attnlrp", "saw")),
+    *(("libragrad", other) for other in ("attnlrp", "gradient_rollout", "legrad", "agcam", "generic_attention")),
+)
+"""Comparisons that were decided on beforehand: consensus and its parts, the default method and its rivals."""
+
+
 def show(out: Path) -> None:
     """Print all tables in Markdown."""
     records = {}
-    for run in PARTS:
-        for record in run_table(out, run).records():
+    rows = {run: rows_of(out, run) for run in PARTS if (out / run).exists()}
+    for run, found in rows.items():
+        for record in summarise(found, metrics_of(out, run)).records():
             records[run, str(record["metric"]), str(record["method"])] = record
     costs = json.loads((out / "cost.json").read_text(encoding="utf-8"))
     for view in VIEWS:
         print(f"\n## {view.title}\n")
         print_view(view, records, costs)
+    print("\n## Differences in symmetric relevance gain, with p of paired tests (Wilcoxon, Holm)\n")
+    print_pairs(rows)
 
 
-def run_table(out: Path, run: str) -> Table:
-    """Summarise the rows of a run together with those of its dear methods; both have the same random control."""
+def rows_of(out: Path, run: str) -> list[Row]:
+    """Rows of a run together with those of its dear methods; both have the same random control."""
     parts = [Evaluation.load(out / name) for name in (run, f"{run}-dear") if (out / name).exists()]
-    rows = [row for place, part in enumerate(parts) for row in part.rows if place == 0 or row.method != "random"]
-    known = {label: METRICS[str(told["name"])].under(told) for label, told in parts[0].manifest.metrics.items()}
-    return summarise(rows, known)
+    return [row for place, part in enumerate(parts) for row in part.rows if place == 0 or row.method != "random"]
+
+
+def metrics_of(out: Path, run: str) -> dict[str, Metric]:
+    told = Evaluation.load(out / run).manifest.metrics
+    return {label: METRICS[str(each["name"])].under(each) for label, each in told.items()}
+
+
+def print_pairs(rows: dict[str, list[Row]]) -> None:
+    """Print the paired tests of symmetric relevance gain, corrected over all of a data set."""
+    runs = [run for run in rows if PARTS[run].steps]
+    print(f"| | {' | '.join(runs)} |\n|---|{'--:|' * len(runs)}")
+    found = {}
+    for run in runs:
+        measured: dict[str, dict[tuple[str, str], tuple[float, ...]]] = {}
+        for row in rows[run]:
+            if row.metric == f"srg(steps={PARTS[run].steps})" and row.status == "ok":
+                measured.setdefault(row.method, {})[row.sample, row.image_digest] = row.parts
+        for each in compare(measured, PAIRS, None, 0):
+            found[run, each.first, each.second] = f"{each.difference:+.2f} ({p_text(each.corrected)}, n={each.images})"
+    for first, second in PAIRS:
+        print(f"| {first} minus {second} | {' | '.join(found[run, first, second] for run in runs)} |")
+
+
+def p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def print_view(view: View, records: dict[tuple[str, str, str], Record], costs: dict[str, dict[str, float]]) -> None:

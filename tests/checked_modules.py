@@ -1,4 +1,4 @@
-"""Prints the modules whose shapes and types are checked at run time in tests: all but those that stand in the hot path.
+"""Writes the modules whose shapes and types are checked at run time in tests: all but those that stand in the hot path.
 
     pytest --jaxtyping-packages="$(python tests/checked_modules.py)"
 
@@ -7,6 +7,7 @@ operator of every pass and handle no tensors of a known shape; checking them tak
 they hand on is checked where it arrives. mypy checks them all the same.
 """
 
+import sys
 from pathlib import Path
 
 UNCHECKED = {
@@ -31,4 +32,4 @@ def checked() -> list[str]:
 
 
 if __name__ == "__main__":
-    print(",".join([*checked(), "beartype.beartype"]))
+    sys.stdout.write(",".join([*checked(), "beartype.beartype"]))

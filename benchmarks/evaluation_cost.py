@@ -1,13 +1,15 @@
 """What an evaluation costs for each image, and whether that and the memory stay the same for more images.
 
-    python benchmarks/evaluation_cost.py                 100 and 1,000 images
-    python benchmarks/evaluation_cost.py 100 1000 4000
+    python benchmarks/evaluation_cost.py                 100, 1,000 and 4,000 images
+    python benchmarks/evaluation_cost.py 100 --methods attnlrp rollout --metrics "srg(steps=6)" pointing_game
 
-Scenes of the package are repeated under new names; the model, its methods and metrics are those of the docs. Each number
-of images is measured in a process of its own, since memory that was once taken is not given back. Seconds are those that
-the one thread computes, so that they do not depend on what else the machine does.
+Scenes of the package are repeated under new names. Each number of images is measured in a process of its own, since
+memory that was once taken is not given back. Seconds are those that the one thread computes, so that they depend
+little on what else the machine does.
 """
 
+import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -15,11 +17,12 @@ import tempfile
 import time
 from dataclasses import replace
 
-METHODS = ["attnlrp", "rollout"]
-METRICS = ["srg(steps=6)", "pointing_game"]
+COUNTS = (100, 1000, 4000)
+METHODS = ("rollout",)
+METRICS = ("srg(steps=3)", "pointing_game")
 
 
-def measure(count: int) -> None:
+def measure(count: int, methods: list[str], metrics: list[str]) -> None:
     """Evaluate so many images into a folder; print seconds of one core, and memory before, during and with all rows read back."""
     import torch
 
@@ -31,14 +34,14 @@ def measure(count: int) -> None:
     many = [replace(scenes[place % len(scenes)], id=f"{place:07d}") for place in range(count)]
     samples = vt.worlds.Samples("repeated", tuple(many), scenes.labels)
     with tempfile.TemporaryDirectory() as folder:
-        vt.evaluate(vit, samples[:8], METHODS, METRICS, batch_size=8, out=f"{folder}/warm")
+        vt.evaluate(vit, samples[:8], methods, metrics, batch_size=8, out=f"{folder}/warm")
         before, began, during = peak(), time.process_time(), 0.0
 
         def look(done: int, _all: int) -> None:
             nonlocal during
             during = peak() if done == count else during
 
-        vt.evaluate(vit, samples, METHODS, METRICS, batch_size=8, out=f"{folder}/run", advance=look)
+        vt.evaluate(vit, samples, methods, metrics, batch_size=8, out=f"{folder}/run", advance=look)
         print(f"{count} {time.process_time() - began:.3f} {before:.1f} {during:.1f} {peak():.1f}")
 
 
@@ -48,18 +51,24 @@ def peak() -> float:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--one"]:
-        measure(int(sys.argv[2]))
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    arguments.add_argument("counts", nargs="*", type=int, default=COUNTS)
+    arguments.add_argument("--methods", nargs="+", default=METHODS)
+    arguments.add_argument("--metrics", nargs="+", default=METRICS)
+    arguments.add_argument("--one", help=argparse.SUPPRESS)
+    chosen = arguments.parse_args()
+    if chosen.one:
+        measure(*json.loads(chosen.one))
         return
-    counts = [int(text) for text in sys.argv[1:]] or [100, 1000]
     print(
         "| images | core seconds | core seconds for each image | ratio | MiB before | MiB while it runs | MiB with all rows |"
     )
     print("|---|---|---|---|---|---|---|")
     first = 0.0
-    for count in counts:
+    for count in chosen.counts:
+        asked = json.dumps([count, chosen.methods, chosen.metrics])
         told = subprocess.run(
-            [sys.executable, __file__, "--one", str(count)], check=True, capture_output=True, text=True
+            [sys.executable, __file__, "--one", asked], check=True, capture_output=True, text=True
         ).stdout.split()
         seconds, before, during, after = (float(text) for text in told[1:])
         first = first or seconds / count

@@ -17,6 +17,7 @@ import vitreous as vt
 from contracts.exempt import CANCELS, INAPPLICABLE, ROUGH
 from contracts.families import PATCH, WIDE, random_images, scramble, timm_vit
 from vitreous.core import errors
+from vitreous.core.defaults import DEFAULT_METHOD
 from vitreous.core.errors import InputError, NonFiniteError, OutputError, TargetError, VitreousError
 from vitreous.core.images import read_photo
 from vitreous.methods._method import METHODS
@@ -713,3 +714,17 @@ def test_a_relevance_that_no_heatmap_has_is_told(heatmap, tmp_path, relevance):
     rewrite(path, header_of(path), np.ascontiguousarray(relevance))
     with pytest.raises(OutputError, match=r"map\.vitreous"):
         vt.Heatmap.load(path)
+
+
+def test_the_default_method_takes_three_passes_applies_everywhere_and_depends_on_the_class(vit):
+    (found,) = vt.explain(vit, picture())
+    assert found.provenance.method == DEFAULT_METHOD
+    assert found.provenance.forwards + found.provenance.backwards <= 3
+    assert METHODS[DEFAULT_METHOD].class_specific
+    assert DEFAULT_METHOD not in INAPPLICABLE
+
+
+def test_the_default_method_is_more_faithful_than_chance_on_the_scenes_of_the_package():
+    found = vt.evaluate(vt.open_vit("bundled:scenes"), vt.worlds.scenes()[:12], [DEFAULT_METHOD], ["srg(steps=4)"])
+    (cell,) = (cell for cell in found.table().sections[0].cells if cell.method == DEFAULT_METHOD)
+    assert cell.control.winner("higher") == DEFAULT_METHOD

@@ -110,7 +110,8 @@ def _interval(values: tuple[float, float, float]) -> str:
     middle, low, high = values
     if np.isnan(middle):
         return "not defined"
-    return f"{middle:.2f} <span class='small'>({low:.2f} to {high:.2f})</span>".replace("-", "\u2212")
+    around = "" if np.isnan(low) else f" <span class='small'>({low:.2f} to {high:.2f})</span>"
+    return f"{middle:.2f}{around}".replace("-", "\u2212")
 
 
 def _scene(panel: ScenePanel, truth_scale: Scale, one_sided: Scale) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import bootstrap
 
 import vitreous as vt
 from vitreous._version import __version__
+from vitreous.bench.statistics import interval
+from vitreous.core.defaults import DEFAULT_METHOD
 from vitreous.core.heatmap_file import write_whole
 from vitreous.show.scenes_page import Row, ScenePanel, Scored, draw_page
 from vitreous.worlds.rendered.load import SceneSample, scenes
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from vitreous.vit.vit import Vit
 
 MODEL = "bundled:scenes"
-METHODS = ("rollout", "gradcam", "attention_gradcam", "agcam", "generic_attention", "saliency")
+METHODS = (DEFAULT_METHOD, "generic_attention", "agcam", "rollout", "gradcam", "attention_gradcam")
 SHOWN = 10
 AREA = "area alone (no method)"
 
@@ -83,12 +84,12 @@ def _spearman(one: Sequence[float], other: np.ndarray) -> float:
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float, float]:
-    """Give the mean of what is defined, with its 95 % interval."""
+    """Give the mean of what is defined, with its 95 % interval, which fewer than ten values do not have."""
     known = np.array([value for value in values if not np.isnan(value)])
-    if len(known) < 2:
+    if not len(known):
         return float("nan"), float("nan"), float("nan")
-    interval = bootstrap((known,), np.mean, rng=np.random.default_rng(0)).confidence_interval
-    return float(known.mean()), float(interval.low), float(interval.high)
+    found = interval(known[:, None], None, seed=0)
+    return float(known.mean()), found.low, found.high
 
 
 def _first_of_each_class(panels: Sequence[ScenePanel]) -> list[ScenePanel]:

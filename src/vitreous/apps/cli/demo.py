@@ -21,10 +21,9 @@ SHOWN = (
     "rollout",
     "gradcam",
     "agcam",
-    "libragrad",
     "generic_attention",
     "saw",
-    "legrad",
+    "libragrad",
     "attnlrp",
     "consensus",
 )

@@ -197,10 +197,13 @@ def test_a_kept_evaluation_reads_back_to_the_bit_and_holds_its_maps(planted, tmp
     found = vt.evaluate(planted, samples, METHODS, CHECKED, batch_size=2, out=folder, keep_maps=True)
     unkept = vt.evaluate(planted, samples, METHODS, CHECKED, batch_size=2)
     assert values(vt.Evaluation.load(folder).rows) == values(found.rows) == values(unkept.rows)
-    with np.load(folder / "maps" / "000000.npz", allow_pickle=False) as maps:
-        assert maps[f"{BRIGHT}/samples"].tolist() == [f"s{seed}" for seed in range(5)]
-        (heatmap,) = vt.explain(planted, [samples[4].image], "raw_attention", head=0)
-        assert maps[BRIGHT][4] == pytest.approx(heatmap.relevance, abs=1e-6)
+    maps = {(label, name): relevance for name, label, relevance in RunFolder(folder).maps()}
+    assert set(maps) == {(label, f"s{seed}") for label in (*METHODS, "random") for seed in range(5)}
+    (heatmap,) = vt.explain(planted, [samples[4].image], "raw_attention", head=0)
+    assert maps[BRIGHT, "s4"] == pytest.approx(heatmap.relevance, abs=1e-6)
+    (folder / "maps" / "000000.safetensors").write_bytes(b"{}")
+    with pytest.raises(RunFolderError, match=r"000000.safetensors is damaged"):
+        next(RunFolder(folder).maps())
     told = json.loads((folder / "manifest.json").read_text())
     assert told["weights_digest"] == planted.digest
     assert told["methods"]["gradcam(relu=False)"]["relu"] is False

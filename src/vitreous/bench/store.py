@@ -3,8 +3,9 @@
     RUN/
       manifest.json        see `bench.manifest`
       rows/000000.parquet  rows of the first shard, one column for each field of `Row`. A shard that is there is done
-      maps/000000.npz      the raw maps of its samples, if they are kept: for each method "LABEL", float32
-                           "n rows columns", and "LABEL/samples", the n samples that it could be applied to
+      maps/000000.safetensors
+                           the raw maps of its samples, if they are kept: for each method a tensor "LABEL", float32
+                           "n rows columns"; the metadata names its n samples in JSON, under "LABEL" again
       lock                 held while a process writes; released by the system when the process ends, however it ends
 
 Parquet can be read by anything: pandas, polars, DuckDB, Arrow in any language. A shard is the unit of resuming: what a
@@ -24,14 +25,17 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
+import safetensors.numpy
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
 from vitreous.bench.manifest import SCHEMA, Manifest
 from vitreous.bench.row import Row
 from vitreous.core.errors import MissingExtraError, OutputError, RunFolderError
 from vitreous.core.heatmap_file import write_whole
 
+DAMAGED = "Delete it and run the evaluation again."
 Result = TypeVar("Result")
 Maps: TypeAlias = dict[str, dict[str, np.ndarray]]
 """Raw maps by label of the method, then by sample."""
@@ -120,15 +124,30 @@ class RunFolder:
         """Write one shard; its rows last, so that a shard with rows has its maps. Raises OutputError."""
         if maps:
             arrays = {label: np.stack(list(each.values())) for label, each in maps.items()}
-            names = {f"{label}/samples": np.array(list(each)) for label, each in maps.items()}
-            content = io.BytesIO()
-            np.savez(content, allow_pickle=False, **arrays, **names)
-            write_whole(self.path / "maps" / f"{number:06d}.npz", content.getvalue(), overwrite=True)
+            names = {label: json.dumps(list(each), ensure_ascii=False) for label, each in maps.items()}
+            content = safetensors.numpy.save(arrays, metadata=names)
+            write_whole(self.path / "maps" / f"{number:06d}.safetensors", content, overwrite=True)
         write_whole(self.path / "rows" / f"{number:06d}.parquet", rows_to_parquet(rows), overwrite=True)
 
     def rows(self) -> "StoredRows":
         """Give the rows of the shards that are finished now, in order; each shard is read when it is gone through."""
         return StoredRows(self.path)
+
+    def maps(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Go through the raw maps that were kept, as (sample, label of the method, map), one shard in memory at a time.
+
+        Raises RunFolderError for a file that is damaged.
+        """
+        for file in sorted((self.path / "maps").glob("[0-9]*.safetensors")):
+            try:
+                with safe_open(file, framework="numpy") as stored:
+                    told = stored.metadata() or {}
+                    stacks = {label: (json.loads(names), stored.get_tensor(label)) for label, names in told.items()}
+            except (SafetensorError, OSError, ValueError) as problem:
+                raise RunFolderError(f"{file} is damaged: {problem}.", DAMAGED) from problem
+            for label, (samples, stack) in stacks.items():
+                for sample, relevance in zip(samples, stack, strict=True):
+                    yield sample, label, relevance
 
 
 class StoredRows(Sequence[Row]):
@@ -181,7 +200,7 @@ def _read(file: Path, how: Callable[[bytes], Result]) -> Result:
     except FileNotFoundError as problem:
         raise RunFolderError(f"{file} is gone.", "Keep the folder while its rows are needed.") from problem
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise RunFolderError(f"{file} is damaged: {problem}.", "Delete it and run the evaluation again.") from problem
+        raise RunFolderError(f"{file} is damaged: {problem}.", DAMAGED) from problem
 
 
 def rows_to_parquet(rows: Sequence[Row]) -> bytes:

@@ -263,3 +263,19 @@ def test_engines_and_workers_that_make_no_sense_are_refused(name, workers, told)
 def test_several_local_workers_are_refused(planted):
     with pytest.raises(vt.VitreousError, match="engine='local'"):
         vt.evaluate(planted, world(planted, 1), METHODS, CHECKED, workers=2)
+
+
+def test_a_script_without_the_guard_is_told_so_and_does_not_hang(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import vitreous as vt\n"
+        "vit = vt.open_vit('bundled:scenes')\n"
+        "vt.evaluate(vit, vt.worlds.scenes()[:1], ['random'], ['gini'], engine='processes', workers=1)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert ended.returncode == 1
+    assert "VX-E900: A worker process ended with exit code 1 as it began." in ended.stderr
+    assert "met this evaluation again" in ended.stderr  # from the worker

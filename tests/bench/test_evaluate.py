@@ -362,3 +362,20 @@ def test_parameters_that_turn_a_metric_round_turn_its_direction_in_the_table(pla
     assert [cell.method for cell in most.cells] == [cell.method for cell in least.cells] == [BRIGHT, "random"]
     assert most.cells[0].value > most.cells[1].value
     assert least.cells[0].value < least.cells[1].value
+
+
+def test_images_that_the_model_is_unsure_of_are_excluded_with_the_reason(planted):
+    found = vt.evaluate(
+        planted, world(planted, 2), [BRIGHT], ["otsu_f1(confidence=0.9999999)", "otsu_f1(confidence=0.0)"]
+    )
+    unsure, every = ([row for row in found.rows if row.metric.endswith(f"{ending})")] for ending in ("99", "0.0"))
+    assert {row.status for row in unsure} == {"excluded"}
+    assert "no class has a probability of 0.9999999" in unsure[0].reason
+    assert {row.status for row in every} == {"ok"}
+
+
+def test_the_difference_of_two_runs_is_told_key_by_key(planted, tmp_path):
+    vt.evaluate(planted, world(planted, 1), ["rollout", "gradcam"], ["gini"], out=tmp_path / "run")
+    with pytest.raises(RunFolderError) as caught:
+        vt.evaluate(planted, world(planted, 1), {"rollout": {}, "agcam": {}}, ["gini"], out=tmp_path / "run")
+    assert "methods gradcam: only there; methods agcam: only now" in str(caught.value)

@@ -157,6 +157,14 @@ class TestInterval:
         parts[:6, 1] = 1  # 0.7 ** 20 = 0.0008
         assert interval(parts, share, 0).low > 0
 
+    @pytest.mark.filterwarnings(
+        "ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning", "ignore:The BCa"
+    )
+    def test_an_interval_that_overflows_is_none_and_says_so(self):
+        found = interval(np.array([0.0] * 9 + [1e200])[:, None], None, 0)
+        assert math.isnan(found.low)
+        assert found.note == "it is not finite"
+
     def test_seed_decides_and_order_of_equal_inputs_does_not(self):
         values = np.random.default_rng(0).normal(size=(30, 1))
         assert interval(values, None, 1) == interval(values, None, 1)
@@ -371,7 +379,8 @@ class TestCompare:
         (found,) = compare(measured, [("often", "rarely")], None, 0)
         assert found.difference < 0
         assert found.significant
-        assert found.winner("higher") == "often"
+        assert found.higher == "often"
+        assert found.winner("higher") == found.winner("lower") == ""
 
     def test_some_can_be_corrected_without_the_others(self):
         found = [Comparison("a", "b", 9, 1.0, p, 1.0) for p in (0.01, 0.04)]

@@ -146,6 +146,30 @@ class TestNumbers:
         ):
             assert said in notes
 
+    def test_rows_that_are_missing_are_told(self):
+        rows = [make_row("random", place, place) for place in range(4)] + [make_row("good", 0, 1.0)]
+        notes = " ".join(summarise(rows, {"m": HIGHER}).sections[0].notes)
+        assert "Not evaluated on all 4 images; rows that are missing: good 3." in notes
+        assert "No image was left out" not in notes
+
+    def test_a_test_that_leans_another_way_than_the_mean_calls_nothing_better(self):
+        """One image where the method is far worse; it is a little better on all others."""
+        rows = [make_row("random", place, 0.5) for place in range(30)]
+        rows += [make_row("good", place, 1.0 + place / 100 if place else -100.0) for place in range(30)]
+        table = summarise(rows, {"m": HIGHER})
+        assert "ranks lean the other way" in FORMATS["text"](table)
+        (record,) = (each for each in table.records() if each["method"] == "good")
+        assert record["against_control"] == ""
+
+    def test_a_value_that_was_tuned_on_the_images_has_an_interval_for_many_alone(self):
+        tuned = replace(HIGHER, tuned=True)
+        few, many = ([make_row("random", place, place % 7) for place in range(count)] for count in (199, 200))
+        (cell,) = summarise(few, {"m": tuned}).sections[0].cells
+        assert "fewer than 200" in cell.note
+        (cell,) = summarise(many, {"m": tuned}).sections[0].cells
+        assert cell.low < cell.value < cell.high
+        assert any("too high for few images" in note for note in summarise(many, {"m": tuned}).sections[0].notes)
+
     def test_means_are_tested_by_scipys_wilcoxon_and_corrected(self):
         values = spread(one=0.2, two=0.9, random=0.0)
         cells = cells_of(summarise(make_rows(values), {"m": HIGHER}))
@@ -185,7 +209,7 @@ class TestNumbers:
         assert cells_of(summarise(make_rows(values), {"m": HIGHER}))["good"].best
         table = summarise(make_rows(twin), {"m": HIGHER})
         assert not any(cell.best for cell in table.sections[0].cells)
-        assert any("cannot be told apart from" in note for note in table.sections[0].notes)
+        assert any("is not shown to be better than" in note for note in table.sections[0].notes)
 
     def test_no_direction_no_test(self):
         section = summarise(make_rows(spread(one=5.0, random=0.0)), {"m": NEITHER}).sections[0]

@@ -261,3 +261,25 @@ def test_bad_parameters_are_refused(name, parameters, said):
         METRICS[name].function(case, **parameters)
     with pytest.raises(InputError):
         METRICS[name].complete({next(iter(parameters)): "nonsense"})
+
+
+def test_saco_of_unequal_groups_does_not_change_with_a_constant_and_leaves_constant_maps_out():
+    """Twelve patches in five groups of two or three: a sum would be larger for the larger groups."""
+    vit = open_planted()
+    images = torch.rand(3, 3, *vit.preprocessing.size, generator=torch.Generator().manual_seed(4))
+    maps = torch.rand(3, *vit.grid, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+    def found(relevance):
+        with vit.trace(images, 0) as trace:
+            case = Case(trace, relevance, lambda _: relevance, (Truth(),) * 3)
+            return METRICS["saco"].function(case, groups=5, of="logit")
+
+    assert found(maps + 7).tolist() == pytest.approx(found(maps).tolist(), abs=1e-9)
+    assert found(torch.full_like(maps, 0.1)).isnan().all()
+
+
+@pytest.mark.parametrize("name", ["region_masking", "region_attenuation"])
+def test_no_map_is_better_by_what_the_mask_loses(name):
+    metric = METRICS[name]
+    assert metric.under(metric.complete({})).better == "higher"
+    assert metric.under(metric.complete({"region": "mask"})).better == "neither"

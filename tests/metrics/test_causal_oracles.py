@@ -188,7 +188,7 @@ def test_saco(case, groups):
         order, count = one.order(one.map), len(SIZES[groups])
         ends = [0, *itertools.accumulate(SIZES[groups])]
         parts = [order[start:end] for start, end in itertools.pairwise(ends)]
-        salience = [sum(one.map[patch] for patch in part) for part in parts]
+        salience = [sum(one.map[patch] for patch in part) / len(part) for part in parts]
         lost = [one.without([], "probability") - one.without(part, "probability") for part in parts]
         total = weight = 0.0
         for i in range(count - 1):

@@ -395,3 +395,24 @@ def test_the_four_patches_are_four_pixels():
     with case_of([square(MAP)], [LEFT]) as case:
         assert case.per_pixel[0].flatten().tolist() == MAP
     assert FOUR.preprocessing.size == (2, 2)
+
+
+def test_a_constant_map_is_constant_between_patches_of_any_size():
+    """The weights of an interpolation over 14 pixels are no binary fractions."""
+    vit = open_planted(grid=(9, 9), patch=14)
+    values = torch.rand(40, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(126, 126, dtype=torch.bool)
+    mask[:40, :60] = True
+    with case_of([torch.full((9, 9), value) for value in values.tolist()], [Truth(mask=mask)] * 40, vit) as case:
+        assert (case.per_pixel.amax((1, 2)) == case.per_pixel.amin((1, 2))).all()
+        share = float(mask.double().mean())
+        for name in ("pointing_game", "relevance_rank_accuracy", "pixel_average_precision"):
+            assert METRICS[name].function(case).tolist() == pytest.approx([share] * 40), name
+
+
+def test_rounding_between_patches_moves_no_value_by_more_than_twelve_digits():
+    vit = open_planted(grid=(3, 4), patch=14)
+    maps = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with case_of(list(maps), [Truth()] * 2, vit) as case:
+        exact = torch.nn.functional.interpolate(maps[:, None], size=(42, 56), mode="bilinear")[:, 0]
+        assert (case.per_pixel - exact).abs().max() <= 1e-12 * maps.abs().max()

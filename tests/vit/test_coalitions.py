@@ -159,3 +159,18 @@ def test_the_record_tells_how_patches_were_dropped(family, said):
     (filled,) = vt.explain(vit, random_images(vit, 1), "occlusion", fill="mean")
     assert [said in note for note in dropped.provenance.notes] == [True]
     assert filled.provenance.notes == ()
+
+
+def test_pixels_beyond_the_last_whole_patch_are_kept_and_patches_keep_their_places():
+    """An input of 3 rows and 5 columns more than whole patches of 8."""
+    size = (WIDE[0] + 3, WIDE[1] + 5)
+    vit = vt.open_vit(scramble(timm_vit(size)), preprocessing=vt.Preprocessing(size=size))
+    rows, columns = vit.grid
+    assert vit.grid == (WIDE[0] // 8, WIDE[1] // 8)
+    with vit.trace(random_images(vit, 1), 0) as trace:
+        masks = patches_to_pixels(trace, ~torch.eye(rows * columns, dtype=torch.bool))
+    for patch, mask in enumerate(masks):
+        row, column = divmod(patch, columns)
+        expected = torch.ones(size)
+        expected[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = 0
+        assert torch.equal(mask, expected)

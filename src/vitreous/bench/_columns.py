@@ -108,7 +108,9 @@ def _against(cell: Cell, section: Section, control: str) -> str:
         return NONE
     shown = "< 0.001" if test.corrected < 0.001 else f"{test.corrected:.3f}"
     winner = test.winner(section.better)
-    return shown if not winner else f"{shown}, {'better' if winner == cell.method else 'worse'}"
+    if not winner:
+        return f"{shown}, ranks lean the other way" if test.significant and test.higher else shown
+    return f"{shown}, {'better' if winner == cell.method else 'worse'}"
 
 
 def _short(value: float) -> str:

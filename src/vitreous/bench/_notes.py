@@ -52,6 +52,8 @@ def notes_on(
     if len({frozenset(_images(rows, cell.method)) for cell in cells}) > 1:
         yield "Not all methods have a value on the same images: values are over each one's own, tests over common ones."
     kind = "percentile" if metric.pool else "BCa"
+    if metric.tuned:
+        yield "A threshold is chosen on the images that are judged: values and intervals are too high for few images."
     yield f"Intervals are 95 % bootstrap intervals ({kind}) over images."
     for reason in sorted({cell.note for cell in cells if cell.note}):
         without = [cell.method for cell in cells if cell.note == reason]
@@ -82,14 +84,20 @@ def _left_out(rows: Sequence[Row]) -> Iterator[str]:
         if not counts(row):
             why = ("undefined", "infinite or not a number") if row.status == "ok" else (row.status, row.reason)
             reasons.setdefault(why, Counter())[row.method] += 1
-    if not reasons:
+    images = {(row.sample, row.image_digest) for row in rows}
+    held = Counter(row.method for row in rows)
+    short = {method: len(images) - held[method] for method in methods if held[method] < len(images)}
+    if short:
+        each = ", ".join(f"{method} {number}" for method, number in sorted(short.items())[:MOST])
+        yield f"Not evaluated on all {_many(len(images), 'image')}; rows that are missing: {each}."
+    elif not reasons:
         yield "No image was left out."
     common = sorted(reasons.items(), key=lambda item: (-item[1].total(), item[0]))
     for (status, reason), by_method in common[:MOST]:
         said = f"{status} ({reason})" if reason else status
         if len(set(by_method.values())) == 1:
-            images = _many(by_method[min(by_method)], "image")
-            yield f"Left out as {said}: {images} of {_listed(sorted(by_method), len(methods))}."
+            left = _many(by_method[min(by_method)], "image")
+            yield f"Left out as {said}: {left} of {_listed(sorted(by_method), len(methods))}."
         else:
             each = ", ".join(f"{method} {number}" for method, number in sorted(by_method.items())[:MOST])
             rest = f" and {len(by_method) - MOST} more methods" if len(by_method) > MOST else ""
@@ -132,7 +140,8 @@ def _marked(cells: Sequence[Cell], rivals: Sequence[str] | None) -> str:
     if rivals is None:
         return "No value is marked as best: there is no other to compare with."
     if rivals:
-        return f"No value is marked as best: {cells[0].method} cannot be told apart from {_listed(rivals, len(cells))}."
+        others = _listed(rivals, len(cells))
+        return f"No value is marked as best: {cells[0].method} is not shown to be better than {others}."
     return f"Marked as best: {cells[0].method} differs significantly from each other method."
 
 

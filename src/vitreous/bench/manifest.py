@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -54,13 +55,8 @@ class Manifest(BaseModel):
     threads: int
 
     def differences(self, other: "Manifest") -> list[str]:
-        """Name the fields in which another manifest differs, each with both values."""
-        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
-        return [
-            f"{field}: {_short(mine[field])} there, {_short(theirs[field])} now"
-            for field in mine
-            if mine[field] != theirs[field]
-        ]
+        """Name the fields in which another manifest differs, each with both values; within a mapping, key by key."""
+        return list(_differing("", self.model_dump(mode="json"), other.model_dump(mode="json")))
 
     @property
     def shards(self) -> list[range]:
@@ -93,6 +89,20 @@ def describe_run(vit: Vit, samples: Samples, plan: EvaluationPlan) -> Manifest:
         dtype=str(vit.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
     )
+
+
+def _differing(path: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Go through what two mappings differ in; `path` is where they stand."""
+    for key in dict.fromkeys((*mine, *theirs)):
+        place = f"{path} {key}".strip()
+        if key not in theirs:
+            yield f"{place}: only there"
+        elif key not in mine:
+            yield f"{place}: only now"
+        elif isinstance(mine[key], dict) and isinstance(theirs[key], dict):
+            yield from _differing(place, mine[key], theirs[key])
+        elif mine[key] != theirs[key]:
+            yield f"{place}: {_short(mine[key])} there, {_short(theirs[key])} now"
 
 
 def _short(value: Any) -> str:

@@ -93,6 +93,14 @@ def plan_evaluation(
     return EvaluationPlan(planned, chosen, target, fit, seed, size)
 
 
+def check_asked(methods: Asked | None, metrics: Asked | None) -> None:
+    """Raise what `plan_evaluation` raises for names and parameters, before a model is opened or data are read."""
+    for asked, argument, known in ((methods, "methods", METHODS), (metrics, "metrics", METRICS)):
+        if asked is not None:
+            for name, given in read_asked(asked, argument).values():
+                known[name].complete(given)
+
+
 def read_asked(asked: Asked, argument: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Give name and parameters of each label. Raises InputError for an empty list, or one that is not understood.
 

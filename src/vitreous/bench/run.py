@@ -181,6 +181,9 @@ def _metric_rows(
     """Judge one method's maps by one metric. Gives a row for each image."""
     label, planned = named
     lacking = [_lacking(planned, item, case) for item in items]
+    if planned.metric.excludes is not None and not all(lacking):
+        reasons = planned.metric.excludes(case, planned.parameters)
+        lacking = [told or (("excluded", why) if why else None) for told, why in zip(lacking, reasons, strict=True)]
     if all(lacking):
         return [
             each.row(method, label, status=status, reason=reason)
@@ -199,7 +202,9 @@ def _metric_rows(
     rows = []
     for place, each in enumerate(facts):
         value = planned.metric.value(found[place : place + 1])
-        told = lacking[place] or (("undefined", "the metric has no value for this map") if np.isnan(value) else None)
+        told = lacking[place] or (
+            ("undefined", "the metric has no value for this image and map") if np.isnan(value) else None
+        )
         if told is None:
             parts = tuple(np.atleast_1d(found[place]).tolist())
             rows.append(each.row(method, label, status="ok", value=value, parts=parts, **spent))

@@ -19,6 +19,9 @@ from vitreous.metrics._metric import Better, Pool
 
 LEVEL = 0.95
 RESAMPLES = 4999
+FEWEST_TUNED = 200
+"""Images for an interval of a value that was tuned on them. In simulations of MaxBoxAcc the percentile interval of 20
+images holds the true value 57 times in 100, of 50 images 72 times, of 200 images 90 times."""
 FEWEST = 10  # images. A bootstrap interval of as many covers the mean 9 times in 10, of five 8 times
 UNDEFINED = 0.05  # the share of resamples that may be undefined
 QUICK = 2_000_000  # additions, about 2 ms
@@ -63,8 +66,13 @@ class Comparison:
         return self.corrected <= 0.05
 
     def winner(self, better: Better) -> str:
-        """Name the method that is better by this test; empty if it does not tell them apart."""
+        """Name the method that is better by this test and by its value; empty if there is none.
+
+        Ranks may lean one way and the mean the other, where few images differ by much: then neither is better.
+        """
         if better == "neither" or not self.significant or not self.higher:
+            return ""
+        if (self.difference > 0) != (self.higher == self.first):
             return ""
         lower = self.second if self.higher == self.first else self.first
         return self.higher if better == "higher" else lower
@@ -88,7 +96,7 @@ class Ranking:
     critical: float
 
 
-def interval(parts: Float[np.ndarray, "n s"], pool: Pool | None, seed: int) -> Interval:
+def interval(parts: Float[np.ndarray, "n s"], pool: Pool | None, seed: int, fewest: int = FEWEST) -> Interval:
     """Give the bootstrap interval of the mean of `parts`, or of what `pool` makes of them, over images.
 
     Means have the interval that is corrected for bias and skew (BCa, Efron 1987), by `scipy.stats.bootstrap`. Pooled
@@ -96,8 +104,8 @@ def interval(parts: Float[np.ndarray, "n s"], pool: Pool | None, seed: int) -> I
     are all alike, as a bootstrap cannot know what it has not seen, and where `pool` is undefined in more than one
     resample of twenty; up to that, those resamples are left out.
     """
-    if len(parts) < FEWEST:
-        return Interval(math.nan, math.nan, f"fewer than {FEWEST} images")
+    if len(parts) < fewest:
+        return Interval(math.nan, math.nan, f"fewer than {fewest} images")
     if _alike(parts):
         return Interval(math.nan, math.nan, "all images have the same value")
     if pool is None:
@@ -109,14 +117,21 @@ def interval(parts: Float[np.ndarray, "n s"], pool: Pool | None, seed: int) -> I
             batch=max(1, 2_000_000 // len(parts)),  # bounds memory
             rng=np.random.default_rng(seed),
         ).confidence_interval
-        return Interval(float(found.low), float(found.high))
+        return _finite(float(found.low), float(found.high))
     values = _defined(resampled(parts, pool, seed))
     if values is None:
         return Interval(math.nan, math.nan, "undefined in too many resamples")
     if np.ptp(values) == 0:
         return Interval(math.nan, math.nan, "all resamples have the same value")
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
+    return _finite(float(low), float(high))
+
+
+def _finite(low: float, high: float) -> Interval:
+    """Give an interval, or none if an end is no number."""
+    if math.isfinite(low) and math.isfinite(high):
+        return Interval(low, high)
+    return Interval(math.nan, math.nan, "it is not finite")
 
 
 def resampled(parts: Float[np.ndarray, "n s"], pool: Pool, seed: int) -> Float[np.ndarray, " r"]:

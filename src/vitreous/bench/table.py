@@ -21,6 +21,8 @@ from vitreous.bench._section import Cell, Section, Table
 from vitreous.bench._text import comma_separated, json_text, latex, markdown, plain
 from vitreous.bench.row import Row
 from vitreous.bench.statistics import (
+    FEWEST,
+    FEWEST_TUNED,
     Comparison,
     Image,
     Measured,
@@ -155,7 +157,7 @@ def _cell(
     seed    of the bootstrap
     """
     parts = np.array(list(values.values()) or np.zeros((0, 1)), dtype=np.float64)
-    found = interval(parts, metric.pool, seed)
+    found = interval(parts, metric.pool, seed, FEWEST_TUNED if metric.tuned else FEWEST)
     counted = [row for row in rows if counts(row)]
     statuses = Counter("undefined" if row.status == "ok" else row.status for row in rows if not counts(row))
     return Cell(
@@ -199,7 +201,7 @@ def _order(cell: Cell, better: Better) -> tuple[bool, float, str]:
 
 
 def _rivals(cells: Sequence[Cell], pairs: Sequence[Comparison], better: Better) -> list[str] | None:
-    """Name the methods that cannot be told apart from the first; None if there is nothing to compare."""
+    """Name the methods that the first is not shown to be better than; None if there is nothing to compare."""
     valued = [cell.method for cell in cells if not math.isnan(cell.value)]
     if better == "neither" or len(valued) < 2:
         return None

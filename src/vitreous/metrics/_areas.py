@@ -1,6 +1,7 @@
 """Regions: the most relevant patches of a map and what was annotated, as patches and as pixels."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,10 +10,16 @@ from torch import Tensor
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import PerImage
 from vitreous.metrics._case import Case
+from vitreous.metrics._metric import Better
 from vitreous.metrics._rank import descending
 from vitreous.vit.coalitions import patches_to_pixels
 
 Region: TypeAlias = Literal["map", "mask"]
+
+
+def direction(parameters: Mapping[str, Any]) -> Better:
+    """Say what is good: to lose much without what the map names. About the mask, no map has a say."""
+    return "higher" if parameters["region"] == "map" else "neither"
 
 
 def top_patches(case: Case, share: float) -> Bool[Tensor, "b p"]:

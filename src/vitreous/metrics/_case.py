@@ -50,7 +50,8 @@ class SceneTruth:
 class Truth:
     """What is known about one image, on the pixels of the model's input. What is not known is None or empty.
 
-    Padding, and whatever the annotators could not decide, is `void`: no metric counts it, neither for nor against.
+    Padding, and whatever the annotators could not decide, is `void`: metrics that hold a map against a truth count it
+    neither for nor against. Causal metrics and those of form see the whole map, as the model sees the whole input.
 
     label     index of the true class among the model's outputs
     mask      pixels of the annotated objects
@@ -125,6 +126,7 @@ class Case:
             return maps
         (rows, columns), (high, wide) = self.trace.vit.grid, self.trace.vit.patch
         covered = F.interpolate(maps[:, None], size=(rows * high, columns * wide), mode="bilinear")[:, 0]
+        covered = _without_rounding(covered, maps)
         return F.pad(covered, (0, width - columns * wide, 0, height - rows * high), mode="replicate")
 
     def generators(self, name: str) -> list[torch.Generator]:
@@ -133,3 +135,12 @@ class Case:
         What a metric draws thus does not depend on the method: all methods are held against the same draws.
         """
         return self.trace.generators("metric", name)
+
+
+def _without_rounding(between: PixelMap, maps: Relevance) -> PixelMap:
+    """Round values between patches to 12 digits of the largest, so that what is equal is not told apart by rounding.
+
+    The weights of 14 pixels are no binary fractions: a constant map would have a single highest pixel.
+    """
+    step = maps.abs().amax((1, 2), keepdim=True) * 2.0**-40
+    return torch.where(step > 0, torch.round(between / step) * step, between)

@@ -1,6 +1,7 @@
 """Marking: pixels above a threshold are said to be the object, and counted against the mask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from vitreous.core.errors import InputError
+from vitreous.core.shapes import PerImage
 from vitreous.metrics._case import Case
 from vitreous.metrics._judged import Inside, Numbers, Row, each_row, stretched
 
@@ -31,8 +33,19 @@ def above_otsu(case: Case, confidence: float) -> Counts:
     if not 0 <= confidence <= 1:
         raise InputError(f"confidence={confidence} is no probability.", "Give 0 to 1; 0 keeps every image.")
     counts = _counts(case, lambda values: float(threshold_otsu(values)))
-    sure = case.trace.logits.detach().double().cpu().softmax(1).amax(1) >= confidence
-    return torch.where(sure[:, None], counts, torch.nan)
+    return torch.where((likeliest(case) >= confidence)[:, None], counts, torch.nan)
+
+
+def likeliest(case: Case) -> PerImage:
+    """Give the largest probability that the model gives to any class."""
+    return case.trace.logits.detach().double().cpu().softmax(1).amax(1)
+
+
+def unsure(case: Case, parameters: Mapping[str, Any]) -> list[str]:
+    """Say for each image that the model is too unsure of, why it is excluded; an empty text for the others."""
+    least = parameters["confidence"]
+    why = f"no class has a probability of {least}; with confidence=0.0 every image counts"
+    return [why if found < least else "" for found in likeliest(case).tolist()]
 
 
 def _counts(case: Case, threshold: Callable[[Numbers], float]) -> Counts:

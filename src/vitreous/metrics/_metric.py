@@ -10,13 +10,14 @@ from jaxtyping import Float
 
 from vitreous.core.registry import Registry
 from vitreous.core.signature import complete_parameters
-from vitreous.metrics._case import Truth
+from vitreous.metrics._case import Case, Truth
 
 Category: TypeAlias = Literal[
     "causal", "localisation", "human relevance", "sanity", "robustness", "form", "known truth"
 ]
 Better: TypeAlias = Literal["higher", "lower", "neither"]
 Need: TypeAlias = Literal["label", "mask", "boxes", "human", "scene", "stressed"]
+Excludes: TypeAlias = Callable[[Case, Mapping[str, Any]], list[str]]
 Pool: TypeAlias = Callable[[Float[np.ndarray, "n s"]], float]
 
 
@@ -27,7 +28,7 @@ class Metric:
     name, function  the function and its name, which is also that of its file
     category        what it asks
     better          which direction is good with default parameters; "neither" for what only describes a map
-    turns           says from the parameters whether the direction is the other one; None if it never is
+    turns           gives the direction under other parameters; None if it is always the same
     unit            what a value of 1 means
     cost            passes of the model beside the trace, in words
     needs           what has to be known about an image; where it is not, the image is left out and counted
@@ -37,6 +38,8 @@ class Metric:
     reruns          whether it asks the method for maps of other images or models
     random          whether it draws random numbers
     classes         whether it needs a model whose outputs are classes
+    excludes        says for each image of a case, from the parameters, why it is not judged; an empty text if it is
+    tuned           whether the value of a data set is the best over thresholds, chosen on the images that are judged
     """
 
     name: str
@@ -51,7 +54,9 @@ class Metric:
     reruns: bool
     random: bool
     classes: bool
-    turns: Callable[[Mapping[str, Any]], bool] | None = None
+    turns: Callable[[Mapping[str, Any]], Better] | None = None
+    tuned: bool = False
+    excludes: Excludes | None = None
 
     @property
     def title(self) -> str:
@@ -71,10 +76,7 @@ class Metric:
 
     def under(self, parameters: Mapping[str, Any]) -> "Metric":
         """Give the metric as it is under these parameters, which have to be complete: they may turn its direction."""
-        if self.turns is None or not self.turns(parameters):
-            return self
-        other: Better = "lower" if self.better == "higher" else "higher"
-        return replace(self, better=other)
+        return self if self.turns is None else replace(self, better=self.turns(parameters))
 
     def missing(self, truth: Truth) -> str:
         """Say as a clause what of the truth it needs and is not known; empty if nothing."""
@@ -120,7 +122,9 @@ def metric(
     reruns: bool = False,
     random: bool = False,
     classes: bool = False,
-    turns: Callable[[Mapping[str, Any]], bool] | None = None,
+    turns: Callable[[Mapping[str, Any]], Better] | None = None,
+    tuned: bool = False,
+    excludes: Excludes | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function under its own name; the arguments are those of `Metric`.
 
@@ -132,7 +136,23 @@ def metric(
         name = function.__name__
         METRICS.add(
             name,
-            Metric(name, function, category, better, unit, cost, paper, needs, pool, reruns, random, classes, turns),
+            Metric(
+                name,
+                function,
+                category,
+                better,
+                unit,
+                cost,
+                paper,
+                needs,
+                pool,
+                reruns,
+                random,
+                classes,
+                turns,
+                tuned,
+                excludes,
+            ),
         )
         return function
 

@@ -74,14 +74,18 @@ def _score(logits: Float[Tensor, "t k"], image: int, target: ResolvedTarget) -> 
 
 
 def density(case: Case) -> PixelMap:
-    """Give the relevance at each pixel, every patch's for each of its pixels: nothing is interpolated across edges."""
+    """Give the relevance at each pixel, every patch's for each of its pixels: nothing is interpolated across edges.
+
+    Zero where a pixel is void: padding is no part of the scene.
+    """
     maps = case.relevance.detach().double().cpu()
     height, width = case.trace.vit.preprocessing.size
-    if tuple(maps.shape[1:]) == (height, width):
-        return maps
-    high, wide = case.trace.vit.patch
-    spread = maps.repeat_interleave(high, 1).repeat_interleave(wide, 2)
-    return F.pad(spread, (0, width - spread.shape[2], 0, height - spread.shape[1]))
+    if tuple(maps.shape[1:]) != (height, width):
+        high, wide = case.trace.vit.patch
+        spread = maps.repeat_interleave(high, 1).repeat_interleave(wide, 2)
+        maps = F.pad(spread, (0, width - spread.shape[2], 0, height - spread.shape[1]))
+    void = [torch.zeros(height, width, dtype=torch.bool) if truth.void is None else truth.void for truth in case.truth]
+    return maps.masked_fill(torch.stack(void), 0.0)
 
 
 def relevance_on(pixels: Float[Tensor, "H W"], known: Known) -> Things:

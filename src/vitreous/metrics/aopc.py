@@ -16,7 +16,7 @@ from vitreous.vit.coalitions import AnyFill
     unit="logit or probability",
     cost="steps forwards, shared with SRG, ABPC, deletion or insertion",
     paper="arXiv:1509.06321",
-    turns=lambda parameters: parameters["first"] == "least",
+    turns=lambda parameters: "lower" if parameters["first"] == "least" else "higher",
 )
 def aopc(
     case: Case, steps: int = 20, fill: AnyFill = "drop", of: Quantity = "logit", first: First = "most"

@@ -13,7 +13,7 @@ from vitreous.metrics._things import known_things, unimportant
 
 @metric(
     category="known truth",
-    better="higher",
+    better="neither",
     unit="share of things",
     cost="one forward for each thing, shared",
     paper="arXiv:2308.06248",
@@ -22,7 +22,7 @@ from vitreous.metrics._things import known_things, unimportant
 def background_independence(case: Case, tolerance: float = 0.05) -> PerImage:
     """Give the share of the things beside the target which the prediction does not need.
 
-    From 0 to 1, higher is better. No map is read: all methods get the same value, which says how much of
+    From 0 to 1. No map is read: all methods get the same value, so none is better by it. It says how much of
     `distractibility` there is to be had, and how far `mass_on_target` can be asked for.
 
     tolerance  a thing is not needed if the score falls by less than this share of itself when it is taken out, or rises

@@ -31,6 +31,7 @@ def _pool(hits: Float[np.ndarray, "n s"]) -> float:
     cost="none",
     paper="arXiv:2007.04178",
     needs=("boxes",),
+    tuned=True,
     pool=_pool,
 )
 def max_box_acc(case: Case, levels: int = 100) -> Float[Tensor, "b s"]:

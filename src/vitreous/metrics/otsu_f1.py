@@ -4,11 +4,13 @@ import torch
 
 from vitreous.core.shapes import PerImage
 from vitreous.metrics._case import Case
-from vitreous.metrics._marked import above_otsu
+from vitreous.metrics._marked import above_otsu, unsure
 from vitreous.metrics._metric import metric
 
 
-@metric(category="localisation", better="higher", unit="F1", cost="none", needs=("mask",), classes=True)
+@metric(
+    category="localisation", better="higher", unit="F1", cost="none", needs=("mask",), classes=True, excludes=unsure
+)
 def otsu_f1(case: Case, confidence: float = 0.85) -> PerImage:
     """Mark the pixels above Otsu's threshold as object; 2 TP / (2 TP + FP + FN), from 0 to 1.
 

@@ -4,12 +4,18 @@ import torch
 
 from vitreous.core.shapes import PerImage
 from vitreous.metrics._case import Case
-from vitreous.metrics._marked import above_otsu
+from vitreous.metrics._marked import above_otsu, unsure
 from vitreous.metrics._metric import metric
 
 
 @metric(
-    category="localisation", better="higher", unit="intersection / union", cost="none", needs=("mask",), classes=True
+    category="localisation",
+    better="higher",
+    unit="intersection / union",
+    cost="none",
+    needs=("mask",),
+    classes=True,
+    excludes=unsure,
 )
 def otsu_jaccard(case: Case, confidence: float = 0.85) -> PerImage:
     """Mark the pixels above Otsu's threshold as object; TP / (TP + FP + FN), from 0 to 1.

@@ -2,11 +2,19 @@
 
 from vitreous.core.shapes import PerImage
 from vitreous.metrics._case import Case
-from vitreous.metrics._marked import above_otsu
+from vitreous.metrics._marked import above_otsu, unsure
 from vitreous.metrics._metric import metric
 
 
-@metric(category="localisation", better="higher", unit="share of pixels", cost="none", needs=("mask",), classes=True)
+@metric(
+    category="localisation",
+    better="higher",
+    unit="share of pixels",
+    cost="none",
+    needs=("mask",),
+    classes=True,
+    excludes=unsure,
+)
 def otsu_pixel_accuracy(case: Case, confidence: float = 0.85) -> PerImage:
     """Mark the pixels above Otsu's threshold as object; (true positives + true negatives) / pixels.
 

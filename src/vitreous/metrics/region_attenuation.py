@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import PerImage
-from vitreous.metrics._areas import Region, annotated, nan_where_empty, to_pixels, top_patches
+from vitreous.metrics._areas import Region, annotated, direction, nan_where_empty, to_pixels, top_patches
 from vitreous.metrics._case import Case
 from vitreous.metrics._curve import Quantity
 from vitreous.metrics._metric import metric
@@ -17,7 +17,7 @@ from vitreous.vit.coalitions import AnyFill
 from vitreous.vit.trace import Trace
 
 
-@metric(category="causal", better="higher", unit="logit or probability", cost="one forward")
+@metric(category="causal", better="higher", unit="logit or probability", cost="one forward", turns=direction)
 def region_attenuation(
     case: Case,
     region: Region = "map",

@@ -4,7 +4,7 @@ Single-region masking: one region, once, with everything else in place.
 """
 
 from vitreous.core.shapes import PerImage
-from vitreous.metrics._areas import Region, annotated, half_covered, nan_where_empty, top_patches
+from vitreous.metrics._areas import Region, annotated, direction, half_covered, nan_where_empty, top_patches
 from vitreous.metrics._case import Case
 from vitreous.metrics._curve import Quantity
 from vitreous.metrics._metric import metric
@@ -12,7 +12,7 @@ from vitreous.metrics._sets import answers, whole_answers
 from vitreous.vit.coalitions import AnyFill
 
 
-@metric(category="causal", better="higher", unit="logit or probability", cost="one forward, shared")
+@metric(category="causal", better="higher", unit="logit or probability", cost="one forward, shared", turns=direction)
 def region_masking(
     case: Case, region: Region = "map", share: float = 0.2, fill: AnyFill = "drop", of: Quantity = "logit"
 ) -> PerImage:

@@ -20,7 +20,7 @@ from vitreous.vit.coalitions import AnyFill
     needs=("label",),
     random=True,
     classes=True,
-    turns=lambda parameters: parameters["first"] == "least",
+    turns=lambda parameters: "higher" if parameters["first"] == "least" else "lower",
 )
 def road(case: Case, first: First = "most", unit: Unit = "pixel", fill: AnyFill = "impute") -> PerImage:
     """Give the share of the steps 10, 20 … 90 % removed at which the predicted class is still the true one.

@@ -26,10 +26,11 @@ def srg(case: Case, steps: int = 20, fill: AnyFill = "drop", of: Quantity = "log
 
     steps  into how many steps the removal is cut; a model with fewer patches loses one at a time
     fill   what takes the place of patches: see `vitreous.vit.coalitions.AnyFill`
-    of     "logit", the score of the target, as in the paper; or its class's probability
+    of     "logit", the score of the target; or its class's probability, which the authors' code takes
 
     Patches are the unit; pixel maps are summed over each. Ties are broken at random by the image's seed. Ignores
-    everything but the order. Deviation: the paper takes pixels together by segments or squares, and fills them.
+    everything but the order. Deviations: the paper takes pixels together by segments or squares, and fills them; and
+    logits are the default here, since probabilities near 0 and 1 hardly change.
     """
     least, most = (removal_curve(case, first, steps, fill) for first in ("least", "most"))
     return area(least.answers.of(of), least.gone) - area(most.answers.of(of), most.gone)

@@ -132,9 +132,14 @@ def filling(trace: Trace, fill: AnyFill) -> Images:
 
 
 def patches_to_pixels(trace: Trace, keep: Bool[Tensor, "m p"]) -> Float[Tensor, "m H W"]:
-    """Turn sets of patches into masks of the model's input, 1 where a patch is kept; each pixel is of one patch."""
-    grid = keep.reshape(-1, 1, *trace.vit.grid).to(trace.inputs.dtype)
-    return F.interpolate(grid, size=tuple(trace.inputs.shape[2:]), mode="nearest-exact")[:, 0]
+    """Turn sets of patches into masks of the model's input, 1 where a patch is kept; each pixel is of one patch.
+
+    What lies beyond the last whole patch is seen by none, and kept.
+    """
+    (high, wide), (height, width) = trace.vit.patch, trace.inputs.shape[2:]
+    grid = keep.reshape(-1, *trace.vit.grid).to(trace.inputs.dtype)
+    spread = grid.repeat_interleave(high, 1).repeat_interleave(wide, 2)
+    return F.pad(spread, (0, width - spread.shape[2], 0, height - spread.shape[1]), value=1.0)
 
 
 def _blend(trace: Trace, owner: Tensor, masks: Tensor, fill: AnyFill) -> Images:

@@ -79,10 +79,11 @@ def run(
     with told_errors(debug):
         import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
         from vitreous.bench.data import open_data  # noqa: PLC0415
-        from vitreous.bench.plan import TRUE_CLASS  # noqa: PLC0415
+        from vitreous.bench.plan import TRUE_CLASS, check_asked  # noqa: PLC0415
 
         if true_class and target is not None:
             raise typer.BadParameter("give --target or --true-class, not both", param_hint="--true-class")
+        check_asked(methods or None, metrics or None)
         asked, how = TRUE_CLASS if true_class else chosen_target(target, None), chosen_fit(fit)
         samples = open_data(data)[:limit]
         for note in samples.notes:

@@ -17,11 +17,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from vitreous.bench.engines.job import Done, Job, Tell, Worker, count_death, opened, seal_job, seal_shard
+from vitreous.core.errors import WorkerError
 
-LIKELY = (
-    "A code of -9 is most often a lack of memory: use fewer workers or a smaller batch. A script that evaluates in "
-    'processes needs `if __name__ == "__main__":`.'
+READY = b"ready"
+GUARD = (
+    "A script that evaluates in processes is imported by each of them: put what it does under "
+    '`if __name__ == "__main__":`. What a process said as it ended is on standard error.'
 )
+LIKELY = "A code of -9 is most often a lack of memory: use fewer workers or a smaller batch."
 
 
 @dataclass(eq=False)
@@ -30,7 +33,15 @@ class _Hand:
 
     process: SpawnProcess
     pipe: Connection
-    shard: int = -1
+    shard: int
+    started: bool = False
+
+    def begin(self, job: Job, sealed: bytes) -> None:
+        """Send the job and the first shard, once it has said that it listens: the job is more than a pipe holds."""
+        self.started = True
+        with suppress(OSError):
+            self.pipe.send_bytes(sealed)
+        self.give(job, self.shard)
 
     def give(self, job: Job, shard: int) -> None:
         """Send it a shard. If it has died meanwhile, waiting for its answer will tell."""
@@ -55,25 +66,27 @@ def run(job: Job, todo: Sequence[int], workers: int | None, tell: Tell) -> Gener
     Raises WorkerError for what cannot be sent, for a worker that would compute something else, and for a shard that
     ends its worker again and again.
     """
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        raise WorkerError("A worker process imported the script that started it, and met this evaluation again.", GUARD)
     most = workers or max(1, (os.cpu_count() or 1) // job.manifest.threads)
     sealed, waiting, deaths = seal_job(job), deque(todo), Counter[int]()
     hands: dict[Connection, _Hand] = {}
     try:
         while waiting or hands:
             while waiting and len(hands) < most:
-                hand = _hire(sealed)
+                hand = _hire(waiting.popleft())
                 hands[hand.pipe] = hand
-                hand.give(job, waiting.popleft())
             ready = wait(list(hands))
             for hand in [hand for pipe, hand in hands.items() if pipe in ready]:
-                try:
-                    done = opened(hand.pipe.recv_bytes())
-                except (EOFError, OSError):
+                answer = _heard(hand, job, deaths)
+                if answer is None:
                     del hands[hand.pipe]
-                    ended = f"worker processes in a row, the last with exit code {hand.end()}"
-                    count_death(deaths, hand.shard, job, ended, LIKELY)
                     waiting.appendleft(hand.shard)
                     continue
+                if not hand.started:
+                    hand.begin(job, sealed)
+                    continue
+                done = opened(answer)
                 if waiting:
                     hand.give(job, waiting.popleft())
                 else:
@@ -87,21 +100,38 @@ def run(job: Job, todo: Sequence[int], workers: int | None, tell: Tell) -> Gener
             hand.end()
 
 
-def _hire(sealed: bytes) -> _Hand:
-    """Start a process."""
+def _hire(shard: int) -> _Hand:
+    """Start a process that is to begin with a shard."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, sealed), daemon=True)
+    process = context.Process(target=_serve, args=(there,), daemon=True)
     process.start()
     there.close()  # else the pipe would not end with the process
-    return _Hand(process, here)
+    return _Hand(process, here, shard)
 
 
-def _serve(pipe: Connection, sealed: bytes) -> None:
-    """Answer shards until the pipe ends. Ctrl-C is for the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = Worker(sealed)
+def _heard(hand: _Hand, job: Job, deaths: Counter[int]) -> bytes | None:
+    """Receive what a worker sent; None if it has died, which is counted.
+
+    Raises WorkerError for a shard that has ended too many, and for a worker that ended by itself as it began: the next
+    would fail alike.
+    """
     try:
+        return hand.pipe.recv_bytes()
+    except (EOFError, OSError):
+        code = hand.end()
+        if not hand.started and (code or 0) > 0:  # below 0 it was killed
+            raise WorkerError(f"A worker process ended with exit code {code} as it began.", GUARD) from None
+        count_death(deaths, hand.shard, job, f"worker processes in a row, the last with exit code {code}", LIKELY)
+        return None
+
+
+def _serve(pipe: Connection) -> None:
+    """Take the job, and answer shards until the pipe ends. Ctrl-C is for the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pipe.send_bytes(READY)
+        worker = Worker(pipe.recv_bytes())
         while True:
             pipe.send_bytes(worker.answer(pipe.recv_bytes()))
     except (EOFError, OSError):

@@ -15,7 +15,7 @@ import vitreous as vt
 from oracles.planted import open_planted
 from vitreous.bench.plan import read_asked
 from vitreous.bench.store import RunFolder
-from vitreous.core.errors import RunFolderError
+from vitreous.core.errors import InputError, RunFolderError
 from vitreous.core.images import Fetched
 from vitreous.metrics._metric import METRICS
 from vitreous.worlds import Mask, Region, Sample, Samples
@@ -179,6 +179,11 @@ def test_the_class_of_the_data_set_can_be_the_target(planted):
 def test_what_is_not_understood_is_refused(asked, told):
     with pytest.raises(vt.VitreousError, match=told):
         read_asked(asked, "methods")
+
+
+def test_a_function_in_place_of_a_name_is_refused_with_its_name(planted):
+    with pytest.raises(InputError, match=r"metrics has a function.*'values'"):
+        vt.evaluate(planted, world(planted, 1), [BRIGHT], [values])
 
 
 def test_parameters_are_part_of_the_label(planted):

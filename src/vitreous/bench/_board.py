@@ -189,7 +189,8 @@ def _general(board: LeaderBoard) -> Iterator[str]:
         "take part, and is no test."
     )
     yield f"A dash ({NONE}) for a rank: the method lacks a value where another has one, or no direction is better."
-    yield "n = 18 of 20: other methods have a value on more images, so that values are not of the same ones."
+    yield "There is no interval for fewer than ten images."
+    yield "Where n is A of B, other methods have a value on B images, so that values are not of the same ones."
     for pair, reason in board.problems.items():
         yield one_line(f"Missing: {pair}. {reason}")
 

@@ -110,11 +110,20 @@ def read_asked(asked: Asked, argument: str) -> dict[str, tuple[str, dict[str, An
     if isinstance(asked, Mapping):
         found = {_label(name, given): (name, dict(given)) for name, given in asked.items()}
     else:
-        calls = [read_call(text, argument) for text in ([asked] if isinstance(asked, str) else asked)]
+        texts: list[object] = [asked] if isinstance(asked, str) else list(asked)
+        calls = [read_call(_name(text, argument), argument) for text in texts]
         found = {_label(name, given): (name, given) for name, given in calls}
     if not found:
         raise InputError(f"{argument} is empty.", f"Name at least one; see vt.list_{argument}().")
     return found
+
+
+def _name(asked: object, argument: str) -> str:
+    """Give what was asked for if it is a text. Raises InputError for anything else, such as the function itself."""
+    if isinstance(asked, str):
+        return asked
+    name = getattr(asked, "__name__", "name")
+    raise InputError(f"{argument} has a {type(asked).__name__}.", f"Give names, such as {name!r}.")
 
 
 def _label(name: str, given: Mapping[str, Any]) -> str:

@@ -1,1 +1,6 @@
-"""Metrics: one file each, a function of a `Case`. Files with an underscore hold what several share."""
+"""Metrics: how far a map can be trusted, one file for each. What a metric of one's own needs is here."""
+
+from vitreous.metrics._case import Case, Truth
+from vitreous.metrics._metric import metric
+
+__all__ = ["Case", "Truth", "metric"]

@@ -63,8 +63,6 @@ ROUGH: dict[str, float] = {
     # The figures are by how much the float32 maps of pytorch-grad-cam differ from its float64 maps on a real model.
     "gradcam_plus_plus": 8.5e-4,
     "xgradcam": 2.6e-4,
-    # Medians are taken off its parts, and agreement is a ratio of what is left.
-    "consensus": 1e-4,
     # With precision="mixed" linear layers hand relevance on in float32, on the way to a map that a ReLU cuts to little.
     "partial_lrp": 2e-5,
 }

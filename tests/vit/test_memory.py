@@ -84,7 +84,6 @@ def test_the_estimate_is_what_a_method_needs_where_activations_are_most_of_it(mo
     ("name", "given"),
     [
         ("lrp_rollout", {"precision": "single"}),
-        ("consensus", {"parts": ("rollout", "cp_lrp")}),
         ("cam", {"plus": True}),
     ],
 )

@@ -19,7 +19,7 @@ from vitreous.vit.vit import Vit
 
 Parameters: TypeAlias = Mapping[str, Any]
 Family: TypeAlias = Literal[
-    "attention", "gradient", "attention and gradient", "relevance propagation", "perturbation", "hybrid", "control"
+    "attention", "gradient", "attention and gradient", "relevance propagation", "perturbation", "control"
 ]
 
 

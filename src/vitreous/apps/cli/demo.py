@@ -25,7 +25,7 @@ SHOWN = (
     "saw",
     "libragrad",
     "attnlrp",
-    "consensus",
+    "transition_attention",
 )
 """One method of each kind, so that the sheet can be read."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from vitreous.core.shapes import Logits, Tokens
 from vitreous.vit.body import Body
 from vitreous.vit.passes import own_leaf
-from vitreous.vit.tap import Rules, Tap
+from vitreous.vit.tap import Edit, Rules, Tap
 from vitreous.vit.watch import watch
 
 
@@ -29,6 +29,7 @@ def run_from(
     block: int,
     edit: Callable[[Tokens], Tokens] | None = None,
     rules: Rules | None = None,
+    attention: Edit | None = None,
 ) -> Logits:
     """Run the model on any tokens (m, n, d) as if they entered block `block`, and keep their graph.
 
@@ -36,15 +37,19 @@ def run_from(
     Earlier blocks are given one of them, and what enters `block` is exchanged. Nobody sees what comes before, so linear
     layers are not multiplied out there, and one image is convolved for all: the cost is little more than what follows.
 
-    edit   changes what the attention of `block` projects, (m, n, d), which is behind the first norm in pre-norm models
-    rules  stand in for functions of PyTorch, as in a trace; not for linear layers and convolutions, which have rules
-           here
+    edit       changes what the attention of `block` projects, (m, n, d), which is behind the first norm in pre-norm
+               models
+    rules      stand in for functions of PyTorch, as in a trace; not for linear layers and convolutions, which have
+               rules here
+    attention  changes probabilities and values of `block`
     """
     unseen, entering = _Unseen(), _Entering(edit)
 
     def on_tokens(position: int, stream: Tokens) -> Tensor | None:  # not as many as came
         unseen.here = position < block
         entering.here = position == block and edit is not None
+        if attention is not None:  # only there is it computed in the open
+            tap.enter_block(block if position == block else None, len(tokens))
         if tokens.requires_grad and position >= block - 1:
             torch.set_grad_enabled(True)
         if position > block:
@@ -59,7 +64,7 @@ def run_from(
 
     own: Rules = {F.linear: linear, F.conv2d: unseen.convolve, F.multi_head_attention_forward: entering.attend}
     copies = own_leaf(inputs[:1], needs_gradient=False).expand(tokens.shape[0], -1, -1, -1)
-    tap = Tap(keep=False, rules={**(rules or {}), **own}, graph=tokens.requires_grad)
+    tap = Tap(keep=False, edit=attention, rules={**(rules or {}), **own}, graph=tokens.requires_grad)
     with torch.inference_mode(mode=False), torch.no_grad(), tap, watch(body.anchors, on_tokens):
         return body.forward(copies)
 

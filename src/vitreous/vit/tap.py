@@ -151,7 +151,7 @@ class Tap(TorchFunctionMode):
     @property
     def _open(self) -> bool:
         """Whether attention of the running block is computed in the open; false where nobody looks at it."""
-        if self.edit is not None:
+        if self.edit is not None and self.block is not None:
             return True
         return self.keep and (self.block is None or self.block >= self.first)
 

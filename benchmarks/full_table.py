@@ -210,8 +210,18 @@ PAIRS = (
 """Comparisons that were decided on beforehand: consensus and its parts, the default method and its rivals."""
 
 
+HEAD = """# All tables
+
+Written by `python benchmarks/full_table.py show`; [which method?](which_method.md) has the conclusions and the commands. A DeiT-tiny on
+photographs, the small model of the package on its scenes; predicted class. Means with 95 % bootstrap intervals; **in brackets** what is not better
+than the random map (paired tests, Holm). Passes and times, as multiples of a fused forward pass, are those of one map of a batch of four
+photographs (2 threads). Images are the same for all methods, but methods of dozens of passes have fewer of them: n is below each table.
+`consensus` was the mean of `saw`, `attnlrp` and `libragrad`; it is no longer in the package."""
+
+
 def show(out: Path) -> None:
     """Print all tables in Markdown."""
+    print(HEAD)
     records = {}
     rows = {run: rows_of(out, run) for run in PARTS if (out / run).exists()}
     for run, found in rows.items():

@@ -223,7 +223,7 @@ def show(out: Path) -> None:
     """Print all tables in Markdown."""
     print(HEAD)
     records = {}
-    rows = {run: rows_of(out, run) for run in PARTS if (out / run).exists()}
+    rows = {run: found for run in PARTS if (out / run / "rows").exists() and (found := rows_of(out, run))}
     for run, found in rows.items():
         for record in summarise(found, metrics_of(out, run)).records():
             records[run, str(record["metric"]), str(record["method"])] = record
@@ -256,10 +256,11 @@ def print_pairs(rows: dict[str, list[Row]]) -> None:
         for row in rows[run]:
             if row.metric == f"srg(steps={PARTS[run].steps})" and row.status == "ok":
                 measured.setdefault(row.method, {})[row.sample, row.image_digest] = row.parts
-        for each in compare(measured, PAIRS, None, 0):
+        known = [pair for pair in PAIRS if measured.keys() >= set(pair)]
+        for each in compare(measured, known, None, 0):
             found[run, each.first, each.second] = f"{each.difference:+.2f} ({p_text(each.corrected)}, n={each.images})"
     for first, second in PAIRS:
-        print(f"| {first} minus {second} | {' | '.join(found[run, first, second] for run in runs)} |")
+        print(f"| {first} minus {second} | {' | '.join(found.get((run, first, second), '') for run in runs)} |")
 
 
 def p_text(p: float) -> str:
@@ -267,7 +268,12 @@ def p_text(p: float) -> str:
 
 
 def print_view(view: View, records: dict[tuple[str, str, str], Record], costs: dict[str, dict[str, float]]) -> None:
-    """Print one table: methods by the first column, best first; what random beats or equals is in brackets."""
+    """Print one table of what was evaluated: methods by the first column, best first."""
+    evaluated = {(run, metric) for run, metric, _ in records}
+    view = View(view.title, tuple(column for column in view.columns if column[:2] in evaluated))
+    if not view.columns:
+        print("Not evaluated.")
+        return
     run, metric, _ = view.columns[0]
     every = [record for key, record in records.items() if key[:2] == (run, metric)]
     sign = -1 if every and every[0]["better"] == "higher" else 1

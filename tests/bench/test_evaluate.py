@@ -13,7 +13,7 @@ from PIL import Image
 
 import vitreous as vt
 from oracles.planted import open_planted
-from vitreous.bench.plan import read_asked
+from vitreous.bench.plan import _name, read_asked
 from vitreous.bench.store import RunFolder
 from vitreous.core.errors import InputError, RunFolderError
 from vitreous.core.images import Fetched
@@ -181,9 +181,10 @@ def test_what_is_not_understood_is_refused(asked, told):
         read_asked(asked, "methods")
 
 
-def test_a_function_in_place_of_a_name_is_refused_with_its_name(planted):
+def test_a_function_in_place_of_a_name_is_refused_with_its_name():
+    """Asked where it is read: the run-time type checks of the tests refuse it before `evaluate` begins."""
     with pytest.raises(InputError, match=r"metrics has a function.*'values'"):
-        vt.evaluate(planted, world(planted, 1), [BRIGHT], [values])
+        _name(values, "metrics")
 
 
 def test_parameters_are_part_of_the_label(planted):

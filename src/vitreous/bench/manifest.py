@@ -55,7 +55,10 @@ class Manifest(BaseModel):
     threads: int
 
     def differences(self, other: "Manifest") -> list[str]:
-        """Name the fields in which another manifest differs, each with both values; within a mapping, key by key."""
+        """Name the fields in which another manifest differs, each with both values; within a mapping, key by key.
+
+        Each begins with the name of the field and a space or a colon.
+        """
         return list(_differing("", self.model_dump(mode="json"), other.model_dump(mode="json")))
 
     @property

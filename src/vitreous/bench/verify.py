@@ -140,7 +140,7 @@ def _check(
     )  # fmt: skip
     mine = describe_run(vit, samples, plan)
     differences = stated.differences(mine)
-    decisive = [each for each in differences if each.partition(":")[0] not in SURROUNDINGS]
+    decisive = [each for each in differences if each.split(":")[0].split()[0] not in SURROUNDINGS]
     if decisive:
         return Checked(pair, refused=f"It is not the evaluation of its configuration. {'; '.join(decisive)}.")
     rows = submission.rows(pair, mine)

@@ -247,19 +247,22 @@ def metrics_of(out: Path, run: str) -> dict[str, Metric]:
 
 
 def print_pairs(rows: dict[str, list[Row]]) -> None:
-    """Print the paired tests of symmetric relevance gain, corrected over all of a data set."""
+    """Print the paired tests of symmetric relevance gain: `PAIRS` are corrected together, and dear methods together."""
     runs = [run for run in rows if PARTS[run].steps]
     print(f"| | {' | '.join(runs)} |\n|---|{'--:|' * len(runs)}")
     found = {}
+    wanted = dict.fromkeys(PAIRS)
     for run in runs:
         measured: dict[str, dict[tuple[str, str], tuple[float, ...]]] = {}
         for row in rows[run]:
             if row.metric == f"srg(steps={PARTS[run].steps})" and row.status == "ok":
                 measured.setdefault(row.method, {})[row.sample, row.image_digest] = row.parts
+        dear = [("libragrad", method) for method in measured if method.partition("(")[0] in DEAR]
+        wanted |= dict.fromkeys(dear)
         known = [pair for pair in PAIRS if measured.keys() >= set(pair)]
-        for each in compare(measured, known, None, 0):
+        for each in (*compare(measured, known, None, 0), *compare(measured, dear, None, 0)):
             found[run, each.first, each.second] = f"{each.difference:+.2f} ({p_text(each.corrected)}, n={each.images})"
-    for first, second in PAIRS:
+    for first, second in wanted:
         print(f"| {first} minus {second} | {' | '.join(found.get((run, first, second), '') for run in runs)} |")
 
 
@@ -278,6 +281,9 @@ def print_view(view: View, records: dict[tuple[str, str, str], Record], costs: d
     every = [record for key, record in records.items() if key[:2] == (run, metric)]
     sign = -1 if every and every[0]["better"] == "higher" else 1
     ordered = sorted(every, key=lambda record: sign * float(record["value"]))
+    shown_columns = {column[:2] for column in view.columns}
+    others = {str(each["method"]): each for key, each in records.items() if key[:2] in shown_columns}
+    ordered += [each for method, each in others.items() if method not in {record["method"] for record in ordered}]
     print(f"| method | passes | x forward | {' | '.join(heading for *_, heading in view.columns)} |")
     print(f"|---|---|--:|{'--:|' * len(view.columns)}")
     for record in ordered:

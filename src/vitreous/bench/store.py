@@ -190,7 +190,7 @@ class StoredRows(Sequence[Row]):
         """Compare the rows with those of any sequence."""
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
 
-    __hash__ = None  # type: ignore[assignment]  # equal to tuples, and too long to hash like one
+    __hash__ = None  # type: ignore[assignment]  # what Python does for a class with __eq__, said where it is seen
 
 
 def _read(file: Path, how: Callable[[bytes], Result]) -> Result:

@@ -13,6 +13,7 @@ from torch import Tensor
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Box
 from vitreous.core.shapes import Images, PixelMap
+from vitreous.metrics._rounding import without_rounding
 from vitreous.vit.trace import Trace
 
 Relevance: TypeAlias = Float[Tensor, "b rows columns"]
@@ -126,7 +127,8 @@ class Case:
             return maps
         (rows, columns), (high, wide) = self.trace.vit.grid, self.trace.vit.patch
         covered = F.interpolate(maps[:, None], size=(rows * high, columns * wide), mode="bilinear")[:, 0]
-        covered = _without_rounding(covered, maps)
+        # The weights of 14 pixels are no binary fractions: a constant map would have a single highest pixel.
+        covered = without_rounding(covered, maps.abs().amax((1, 2), keepdim=True))
         return F.pad(covered, (0, width - columns * wide, 0, height - rows * high), mode="replicate")
 
     def generators(self, name: str) -> list[torch.Generator]:
@@ -135,12 +137,3 @@ class Case:
         What a metric draws thus does not depend on the method: all methods are held against the same draws.
         """
         return self.trace.generators("metric", name)
-
-
-def _without_rounding(between: PixelMap, maps: Relevance) -> PixelMap:
-    """Round values between patches to 12 digits of the largest, so that what is equal is not told apart by rounding.
-
-    The weights of 14 pixels are no binary fractions: a constant map would have a single highest pixel.
-    """
-    step = maps.abs().amax((1, 2), keepdim=True) * 2.0**-40
-    return torch.where(step > 0, torch.round(between / step) * step, between)

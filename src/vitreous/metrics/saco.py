@@ -13,6 +13,7 @@ from vitreous.metrics._case import Case
 from vitreous.metrics._curve import Quantity, removal_counts
 from vitreous.metrics._metric import metric
 from vitreous.metrics._rank import descending
+from vitreous.metrics._rounding import without_rounding
 from vitreous.metrics._sets import answers
 from vitreous.vit.coalitions import AnyFill
 
@@ -53,7 +54,9 @@ def saco(case: Case, groups: int = 10, fill: AnyFill = "mean", of: Quantity = "p
     member = _groups(case, min(groups, patches))
     whole = torch.ones_like(member[:, :1])
     found = answers(case, torch.cat([whole, ~member], 1), fill).of(of)
-    salience = _equal_if_rounded((member * case.per_patch[:, None]).sum(2) / member.sum(2))
+    salience = (member * case.per_patch[:, None]).sum(2) / member.sum(2)
+    # Means of equal values differ in their last digits, by which a map that says nothing would be judged.
+    salience = without_rounding(salience, salience.abs().amax(1, keepdim=True))
     return _coefficient(salience, found[:, :1] - found[:, 1:])
 
 
@@ -62,12 +65,6 @@ def _groups(case: Case, count: int) -> Bool[Tensor, "b k p"]:
     places = descending(case).argsort(1)[:, None]
     ends = removal_counts(places.shape[2], count)
     return (places >= ends[:-1, None]) & (places < ends[1:, None])
-
-
-def _equal_if_rounded(salience: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-    """Drop digits in which means of equal values may differ, or a map that says nothing would be judged."""
-    step = salience.abs().amax(1, keepdim=True) * 2.0**-40
-    return torch.where(step > 0, torch.round(salience / step) * step, salience)
 
 
 def _coefficient(salience: Float[Tensor, "b k"], lost: Float[Tensor, "b k"]) -> PerImage:

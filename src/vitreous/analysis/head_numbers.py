@@ -1,8 +1,10 @@
 """What each head does with its attention: how evenly it spreads it, how far it reaches, what it gives to which tokens.
 
-All numbers come from the attention of one trace; nothing runs again.
+All numbers come from one pass: of the attention that a trace kept, or of attention that is read a few rows at a time,
+for models whose attention is too large to keep.
 """
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
@@ -11,8 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitreous.core.errors import InputError
-from vitreous.core.shapes import Attention
+from vitreous.core.shapes import Images
+from vitreous.vit.passes import ROWS
+from vitreous.vit.row_wise import read_by_rows
 from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit
 
 PerHead: TypeAlias = Float[Tensor, "b l h"]
 Queries: TypeAlias = Literal["patches", "prefix", "all"]
@@ -58,48 +63,103 @@ def head_numbers(trace: Trace, queries: Queries = "patches") -> HeadNumbers:
     distance, here of attention renormalised over patches, as neither says what becomes of the class token's share;
     Voita et al. 2019 (arXiv:1905.09418) for confidence.
     """
-    rows = _rows(trace, queries)
-    distances = patch_distances(trace)
-    blocks = [_of_block(trace, attention.detach(), rows, distances) for attention in trace.attention]
+    asked = _rows(trace.vit, queries)
+    tallies = []
+    for attention in trace.attention:
+        tally = _Tally(trace.vit, asked, patch_distances(trace.vit))
+        tally.add(slice(0, attention.shape[-2]), attention.detach())
+        tallies.append(tally)
+    return _together(tallies)
+
+
+def head_numbers_by_rows(vit: Vit, images: Images, queries: Queries = "patches", at_once: int = ROWS) -> HeadNumbers:
+    """Give the same as `head_numbers` of all blocks, reading the attention `at_once` query tokens at a time.
+
+    For models whose attention is too large to keep: beside the pass itself it takes a few times h * at_once * n numbers
+    for each image, whatever the number of blocks. Equal to `head_numbers` up to rounding; errors are the same.
+    """
+    asked = _rows(vit, queries)
+    distances = patch_distances(vit)
+    tallies = [_Tally(vit, asked, distances) for _ in vit.blocks]
+    read_by_rows(vit, images, lambda block, rows, attention: tallies[block].add(rows, attention), at_once)
+    return _together(tallies)
+
+
+def patch_distances(vit: Vit) -> Float[Tensor, "p p"]:
+    """Give the distances between the centres of all patches, in pixels of the model's input."""
+    (rows, columns), (high, wide) = vit.grid, vit.patch
+    down, across = torch.meshgrid(torch.arange(rows) * float(high), torch.arange(columns) * float(wide), indexing="ij")
+    centres = torch.stack([down.flatten(), across.flatten()], 1).to(vit.device)
+    return torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _rows(vit: Vit, queries: Queries) -> slice:
+    """Give the places of the queries in the sequence."""
+    _ = vit.plain_readout  # raises where there are no plain tokens
+    prefix, patches = vit.prefix, vit.grid[0] * vit.grid[1]
+    if queries == "prefix" and not prefix:
+        raise InputError(f"{vit.name} has no class or register tokens.", 'Use queries="patches".')
+    places = {"patches": (prefix, prefix + patches), "prefix": (0, prefix), "all": (0, vit.tokens)}
+    return slice(*places[queries])
+
+
+def _together(tallies: list["_Tally"]) -> HeadNumbers:
+    blocks = [tally.numbers() for tally in tallies]
     return HeadNumbers(
         **{each.name: torch.stack([block[each.name] for block in blocks], 1) for each in fields(HeadNumbers)}
     )
 
 
-def patch_distances(trace: Trace) -> Float[Tensor, "p p"]:
-    """Give the distances between the centres of all patches, in pixels of the model's input."""
-    (rows, columns), (high, wide) = trace.vit.grid, trace.vit.patch
-    down, across = torch.meshgrid(torch.arange(rows) * float(high), torch.arange(columns) * float(wide), indexing="ij")
-    centres = torch.stack([down.flatten(), across.flatten()], 1)
-    return torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
+class _Tally:
+    """Adds up the numbers of one block, "b h" each, over query tokens that may come in pieces.
+
+    asked      places of the query tokens that count
+    distances  between patches, in pixels
+    """
+
+    def __init__(self, vit: Vit, asked: slice, distances: Float[Tensor, "p p"]) -> None:
+        self._tokens, self._prefix = vit.tokens, vit.prefix
+        self._asked, self._distances = asked, distances
+        self._patches = slice(vit.prefix, vit.prefix + len(distances))
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, rows: slice, attention: Float[Tensor, "b h rows n"]) -> None:
+        """Count the attention of the query tokens `rows`."""
+        begin, end = _common(rows, self._asked)
+        if begin < end:
+            self._add_asked(begin, attention[:, :, begin - rows.start : end - rows.start].float())
+        begin, end = _common(rows, self._patches)
+        if begin < end:
+            between = attention[:, :, begin - rows.start : end - rows.start, self._patches].float()
+            places = slice(begin - self._prefix, end - self._prefix)
+            reach = (between * self._distances[places]).sum(-1) / between.sum(-1)  # NaN where none goes to patches
+            self._more("distance", reach.nansum(-1))
+            self._more("reaching", reach.isfinite().float().sum(-1))
+
+    def numbers(self) -> dict[str, Tensor]:
+        """Give the means over all that was added."""
+        sums, count = self._sums, self._asked.stop - self._asked.start
+        received = sums["received"] / count
+        return {
+            "entropy": sums["entropy"] / count / math.log(self._tokens),
+            "confidence": sums["confidence"] / count,
+            "distance": sums["distance"] / sums["reaching"],
+            "prefix_mass": received[..., : self._prefix].sum(-1),
+            "self_mass": sums["self_mass"] / count,
+            "sink_mass": received.amax(-1),
+            "sink": received.argmax(-1),
+        }
+
+    def _add_asked(self, begin: int, attention: Float[Tensor, "b h rows n"]) -> None:
+        self._more("entropy", torch.special.entr(attention).sum((-1, -2)))
+        self._more("confidence", attention.amax(-1).sum(-1))
+        self._more("received", attention.sum(-2))
+        self._more("self_mass", attention.diagonal(begin, dim1=-2, dim2=-1).sum(-1))
+
+    def _more(self, name: str, addend: Tensor) -> None:
+        self._sums[name] = self._sums[name] + addend if name in self._sums else addend
 
 
-def _rows(trace: Trace, queries: Queries) -> slice:
-    """Give the places of the queries in the sequence."""
-    _ = trace.readout  # raises where there are no plain tokens
-    prefix, patches = trace.vit.prefix, trace.vit.grid[0] * trace.vit.grid[1]
-    if queries == "prefix" and not prefix:
-        raise InputError(f"{trace.vit.name} has no class or register tokens.", 'Use queries="patches".')
-    return {"patches": slice(prefix, prefix + patches), "prefix": slice(0, prefix), "all": slice(None)}[queries]
-
-
-def _of_block(trace: Trace, attention: Attention, rows: slice, distances: Float[Tensor, "p p"]) -> dict[str, Tensor]:
-    """Measure one block; each number is "b h"."""
-    asked = attention[:, :, rows].float()
-    received = asked.mean(2)
-    tokens, prefix = attention.shape[-1], trace.vit.prefix
-    patches = slice(prefix, prefix + len(distances))
-    return {
-        "entropy": torch.special.entr(asked).sum(-1).mean(-1) / torch.log(torch.tensor(float(tokens))),
-        "confidence": asked.amax(-1).mean(-1),
-        "distance": _distance(attention[..., patches, patches].float(), distances.to(attention.device)),
-        "prefix_mass": received[..., :prefix].sum(-1),
-        "self_mass": attention.diagonal(dim1=2, dim2=3)[..., rows].float().mean(-1),
-        "sink_mass": received.amax(-1),
-        "sink": received.argmax(-1),
-    }
-
-
-def _distance(between: Float[Tensor, "b h p p"], distances: Float[Tensor, "p p"]) -> Float[Tensor, "b h"]:
-    """Average the distance over queries, each with its attention to patches made to sum to 1."""
-    return ((between * distances).sum(-1) / between.sum(-1)).nanmean(-1)
+def _common(one: slice, other: slice) -> tuple[int, int]:
+    """Give where two ranges begin and end together; an end before the beginning if they do not."""
+    return max(one.start, other.start), min(one.stop, other.stop)

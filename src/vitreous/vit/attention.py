@@ -37,17 +37,21 @@ class Operands:
         """Pre-softmax scores of the query tokens `rows`: scaled products with all keys, plus bias or mask if any."""
         with exact(self.query.device):
             scores = (self.query[..., rows, :] * self.scale) @ self.key.transpose(-2, -1)
-        if self.bias is None:
-            return scores
-        return scores + (self.bias if self.bias.shape[-2] == 1 else self.bias[..., rows, :])
+        bias = self._bias_of(rows)
+        return scores if bias is None else scores + bias
 
-    def attend(self) -> Tensor:
-        """Probabilities of all query tokens. A token that may attend to none gets zeros, as in PyTorch's operators."""
-        scores = self.scores()
-        if self.bias is None or not bool((nothing := (self.bias == float("-inf")).all(-1, keepdim=True)).any()):
+    def attend(self, rows: slice = slice(None)) -> Tensor:
+        """Probabilities of the query tokens `rows`. One that may attend to none gets zeros, as in PyTorch."""
+        scores, bias = self.scores(rows), self._bias_of(rows)
+        if bias is None or not bool((nothing := (bias == float("-inf")).all(-1, keepdim=True)).any()):
             return scores.softmax(-1)
         # Masked before the softmax too: the gradient of a NaN is NaN, even where it is thrown away.
         return scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
+
+    def _bias_of(self, rows: slice) -> Tensor | None:
+        if self.bias is None or self.bias.shape[-2] == 1:  # one row for all query tokens
+            return self.bias
+        return self.bias[..., rows, :]
 
 
 def sdpa_operands(
@@ -123,10 +127,11 @@ class Multihead:
         images, heads, tokens, width = output.shape
         rows = output.transpose(1, 2).reshape(images, tokens, heads * width).to(self.out_weight.dtype)
         projected = F.linear(rows, self.out_weight, self.out_bias).transpose(0, 1)
+        projected = projected if self.batched else projected.squeeze(1)
+        if not self.need_weights:
+            return projected, None
         weights = probabilities.mean(1) if self.average_weights else probabilities
-        if not self.batched:
-            projected, weights = projected.squeeze(1), weights.squeeze(0)
-        return projected, (weights if self.need_weights else None)
+        return projected, (weights if self.batched else weights.squeeze(0))
 
 
 def multihead_operands(

@@ -295,8 +295,8 @@ class _Rescoring(Tap):
     def _open(self) -> bool:
         return self.change is not None
 
-    def _attend(self, kind: str, operands: Operands) -> tuple[Tensor, Tensor]:
-        del kind
+    def _attend(self, kind: str, operands: Operands, whole: bool) -> tuple[Tensor, Tensor]:
+        del kind, whole
         with exact(operands.query.device):
             probabilities = self._softmax(operands.scores())
             return probabilities @ operands.value, probabilities

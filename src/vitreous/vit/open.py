@@ -97,8 +97,7 @@ def _open_plain(net: nn.Module, call: Call, sighting: Sighting, probes: torch.Te
     shape = next(seen.shape for seen in sighting.attention if seen.square)
     size = (int(probes.shape[2]), int(probes.shape[3]))
     with _faults_explained(net):
-        watched = check_tapped(body, probes[:2])  # first, since a random model would confuse all that follows
-        last = watched.recording.tokens[len(blocks)]
+        last = check_tapped(body, probes[:2], shape)  # first, since a random model would confuse all that follows
         layout = find_layout(body, size, shape[-1], sighting.stride, probes)
         readout = find_readout(body, sighting, layout, probes, last)
     return _vit(

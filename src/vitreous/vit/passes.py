@@ -8,7 +8,7 @@ from torch import Tensor
 from vitreous.core.errors import UnsupportedModelError
 from vitreous.core.shapes import Logits, Tokens
 from vitreous.vit.body import Body
-from vitreous.vit.tap import Edit, Recording, Rules, Tap
+from vitreous.vit.tap import Edit, Recording, RowReader, Rules, Tap
 from vitreous.vit.watch import StopForward, watch
 
 
@@ -92,6 +92,36 @@ def run_pass(
     if keep:
         _require_attention(tap.recording, capture.first, last)
     return result
+
+
+ROWS = 64
+"""Query tokens that are read at once. Fewer save memory and are slower, as matrix products become small."""
+
+
+def run_by_rows(body: Body, inputs: Tensor, reader: RowReader, at_once: int) -> Logits:
+    """Run the model on normalised inputs and hand the attention of each block to `reader`, some rows after others.
+
+    Keeps nothing. Raises UnsupportedModelError if a block did not attend.
+    """
+    seen: set[int] = set()
+
+    def read(block: int, rows: slice, attention: Tensor) -> None:
+        seen.add(block)
+        reader(block, rows, attention)
+
+    tap, last = Tap(keep=False, reader=read, at_once=at_once), len(body.blocks)
+
+    def on_tokens(position: int, tokens: Tokens) -> None:
+        tap.enter_block(None if position == last else position, tokens.shape[0])
+
+    with torch.inference_mode(mode=False), torch.no_grad(), tap, watch(body.anchors, on_tokens):
+        logits = body.forward(inputs)
+    if len(seen) != last:
+        raise UnsupportedModelError(
+            f"Attention was seen in {len(seen)} of {last} blocks.",
+            "Was the model changed after open_vit? Open it again.",
+        )
+    return logits
 
 
 def first_tokens(body: Body, inputs: Tensor) -> Tokens:

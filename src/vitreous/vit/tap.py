@@ -24,6 +24,8 @@ from vitreous.vit.row_linear import row_linear
 
 Edit: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 Rules: TypeAlias = Mapping[Callable[..., Any], Callable[..., Any]]
+RowReader: TypeAlias = Callable[[int, slice, Tensor], None]
+"""Is given a block, some of its query tokens, and their probabilities "b h rows n"."""
 
 
 _NORMS = frozenset({F.layer_norm, F.rms_norm})
@@ -88,6 +90,8 @@ class Tap(TorchFunctionMode):
     graph   whether the pass keeps a graph. A `torch.no_grad()` of the model itself is ignored then: it saves memory in
             training and is no part of what the model computes (a linear probe on a frozen backbone has one)
     linears whether what linear layers of tokens give is kept for another pass
+    reader  is handed the probabilities of each block, `at_once` query tokens at a time. Where the model calls an
+            operator, no more of them exist at once; a model that spells its attention out makes all of a block itself
     """
 
     def __init__(
@@ -98,6 +102,8 @@ class Tap(TorchFunctionMode):
         rules: Rules | None = None,
         graph: bool = False,
         linears: bool = False,
+        reader: RowReader | None = None,
+        at_once: int = 64,
     ) -> None:
         super().__init__()
         self.first = first
@@ -106,6 +112,8 @@ class Tap(TorchFunctionMode):
         self.rules: Rules = {} if rules is None else rules
         self.graph = graph
         self.linears = linears
+        self.reader = reader
+        self.at_once = at_once
         self.block: int | None = None
         self.images = 1
         self.switch = Switch()
@@ -151,7 +159,7 @@ class Tap(TorchFunctionMode):
     @property
     def _open(self) -> bool:
         """Whether attention of the running block is computed in the open; false where nobody looks at it."""
-        if self.edit is not None and self.block is not None:
+        if self.block is not None and (self.edit is not None or self.reader is not None):
             return True
         return self.keep and (self.block is None or self.block >= self.first)
 
@@ -165,7 +173,7 @@ class Tap(TorchFunctionMode):
             if attn_mask is not None and attn_mask.dim() == 3 and attn_mask.shape[0] == shape[0]:
                 attn_mask = self._by_image(attn_mask)
         operands = sdpa_operands(query, key, value, attn_mask, *args, **kwargs)
-        output, _ = self._attend("sdpa", operands)
+        output, _ = self._attend("sdpa", operands, whole=False)
         return output.to(operands.dtype).reshape(*shape[:-1], output.shape[-1])
 
     def _by_image(self, flat: Tensor) -> Tensor:
@@ -176,17 +184,34 @@ class Tap(TorchFunctionMode):
             return func(*args, **kwargs)
         call = multihead_operands(*args, **kwargs)
         self._enter_attention(call.entering, batch_axis=1 if call.batched else 0)
-        attended = self._attend("multihead", call.operands)
+        attended = self._attend("multihead", call.operands, whole=call.need_weights)
         self._leave_attention(call.out_weight, call.out_bias)
         return call.result(*attended)
 
-    def _attend(self, kind: str, operands: Operands) -> tuple[Tensor, Tensor]:
-        """Compute attention in the open and record it. Gives output (b, h, n, e) and probabilities."""
+    def _attend(self, kind: str, operands: Operands, whole: bool) -> tuple[Tensor, Tensor]:
+        """Compute attention in the open and record it. Gives output (b, h, n, e) and probabilities.
+
+        whole  whether somebody needs the probabilities of all query tokens at once; else they may be empty
+        """
         with exact(operands.query.device):
+            if self.reader is not None and self.block is not None and not whole:
+                return self._by_rows(self.reader, self.block, operands)
             probabilities, values = self._through(
                 kind, operands.attend(), operands.value, operands.scores, operands.dtype
             )
             return probabilities @ values, probabilities
+
+    def _by_rows(self, reader: RowReader, block: int, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Compute attention for some query tokens after others, and keep nothing but its output."""
+        output = []
+        for rows in self._pieces(operands.query.shape[-2]):
+            probabilities = operands.attend(rows)
+            reader(block, rows, probabilities)
+            output.append(probabilities @ operands.value)
+        return torch.cat(output, -2), operands.query.new_zeros(0)
+
+    def _pieces(self, tokens: int) -> list[slice]:
+        return [slice(start, min(start + self.at_once, tokens)) for start in range(0, tokens, self.at_once)]
 
     def _through(
         self, kind: str, probabilities: Tensor, values: Tensor, scores: ScoreRows, dtype: torch.dtype
@@ -194,6 +219,9 @@ class Tap(TorchFunctionMode):
         """Edit, gate and record probabilities and values; gives those to go on with."""
         if self.edit is not None and self.block is not None:
             probabilities, values = self.edit(self.block, probabilities, values)
+        if self.reader is not None and self.block is not None:
+            for rows in self._pieces(probabilities.shape[-2]):
+                self.reader(self.block, rows, probabilities[..., rows, :])
         if not self.keep:
             return probabilities, values
         if torch.is_grad_enabled() and _saving_hooks() != self._saving:

@@ -183,12 +183,7 @@ class Trace:
     @property
     def readout(self) -> Readout:
         """How the head reads the last tokens. Raises MethodNotApplicableError for models without plain attention."""
-        if self.vit.readout is None:
-            raise MethodNotApplicableError(
-                f"{self.vit.name} has no plain attention over one set of tokens.",
-                "Use a pixel method such as 'saliency'.",
-            )
-        return self.vit.readout
+        return self.vit.plain_readout
 
     # -- gradients -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitreous.core.errors import InputError, NonFiniteError
+from vitreous.core.errors import InputError, MethodNotApplicableError, NonFiniteError
 from vitreous.core.preprocessing import Preprocessing
 from vitreous.core.shapes import Images, Logits
 from vitreous.vit.body import Body
@@ -62,6 +62,15 @@ class Vit:
     def tokens(self) -> int:
         """How many tokens travel through the blocks."""
         return self.prefix + self.grid[0] * self.grid[1] + self.suffix
+
+    @property
+    def plain_readout(self) -> Readout:
+        """How the head reads the last tokens. Raises MethodNotApplicableError for models without plain attention."""
+        if self.readout is None:
+            raise MethodNotApplicableError(
+                f"{self.name} has no plain attention over one set of tokens.", "Use a pixel method such as 'saliency'."
+            )
+        return self.readout
 
     @property
     def device(self) -> torch.device:

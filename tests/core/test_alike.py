@@ -62,6 +62,13 @@ def test_divergence_of_almost_equal_distributions_keeps_its_digits():
         assert found == pytest.approx(2 * size**2 / math.log(2), rel=1e-3)
 
 
+def test_divergence_of_numbers_too_small_to_be_halved():
+    least = 2.0**-149  # the smallest float32; 5 of them halved are 2
+    one, other = torch.tensor([1.0, 5 * least, 0.0]), torch.tensor([1.0, 0.0, 3 * least])
+    assert jensen_shannon(one, other).item() == 0
+    assert jensen_shannon(one, other.flip(0)).item() == 1
+
+
 def test_divergence_from_what_is_no_number_is_none():
     one = torch.tensor([[0.5, 0.5], [math.nan, math.nan]])
     found = jensen_shannon(one, torch.tensor([0.0, 1.0]))

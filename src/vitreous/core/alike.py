@@ -22,12 +22,13 @@ def jensen_shannon(one: Float[Tensor, "*#axes n"], other: Float[Tensor, "*#axes 
     [0.0, 1.0]
     """
     one, other = _precise(one), _precise(other)
-    middle = (one + other) / 2
-    # With one = middle (1 + lean) and other = middle (1 - lean), what an item adds is never negative, and no logarithm
-    # is taken of a ratio near 1: distributions that almost agree keep their digits.
-    lean = torch.where(middle == 0, 0.0, (one - other) / (2 * middle))
+    total = one + other
+    # With one = total (1 + lean) / 2 and other = total (1 - lean) / 2, what an item adds is never negative, and no
+    # logarithm is taken of a ratio near 1: distributions that almost agree keep their digits. Halving the total would
+    # not do: the smallest floats round, and the lean would leave the range from -1 to 1.
+    lean = torch.where(total == 0, 0.0, (one - other) / total)
     bits = torch.special.xlog1py(1 + lean, lean) + torch.special.xlog1py(1 - lean, -lean)
-    divergence: Tensor = (middle * bits).sum(-1) / (2 * math.log(2))
+    divergence: Tensor = (total * bits).sum(-1) / (4 * math.log(2))
     return divergence.clamp(0, 1)
 
 

@@ -65,7 +65,7 @@ def test_divergence_of_almost_equal_distributions_keeps_its_digits():
 def test_divergence_of_numbers_too_small_to_be_halved():
     least = 2.0**-149  # the smallest float32; 5 of them halved are 2
     one, other = torch.tensor([1.0, 5 * least, 0.0]), torch.tensor([1.0, 0.0, 3 * least])
-    assert jensen_shannon(one, other).item() == 0
+    assert jensen_shannon(one, other).item() < 1e-40  # and is a number
     assert jensen_shannon(one, other.flip(0)).item() == 1
 
 

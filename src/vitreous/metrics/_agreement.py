@@ -5,10 +5,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from vitreous.core import alike
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import PerImage
 
@@ -45,10 +45,7 @@ def agreement(
 
 def spearman(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
     """Give Spearman's correlation of ranks; NaN if either is constant, or there is only one number."""
-    ranks = np.stack([rankdata(one), rankdata(other)])
-    ranks -= ranks.mean(1, keepdims=True)
-    length = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    return float(ranks[0] @ ranks[1]) / length if length else float("nan")
+    return float(alike.spearman(*(torch.tensor(values, dtype=torch.float64) for values in (one, other))))
 
 
 def _one(one: Float[np.ndarray, " p"], other: Float[np.ndarray, " p"], similarity: str, grid: tuple[int, int]) -> float:

@@ -148,19 +148,20 @@ def _jensen_shannon(first: Float[Tensor, "*m p"], second: Float[Tensor, "*m p"])
     """Jensen-Shannon divergence of distributions in the last axis, in bits. Lin 1991."""
     middle = (first + second) / 2
     halves = torch.special.entr(middle) - (torch.special.entr(first) + torch.special.entr(second)) / 2
-    divergence = halves.sum(-1) / torch.log(torch.tensor(2.0, dtype=first.dtype))
+    divergence: Tensor = halves.sum(-1) / torch.log(torch.tensor(2.0, dtype=first.dtype))
     return divergence.clamp(0, 1)  # rounding alone goes beyond
 
 
 def _spearman(first: Float[Tensor, "*m p"], second: Float[Tensor, "*m p"]) -> Float[Tensor, "*m"]:
     """Rank correlation in the last axis, tied values having their mean rank. NaN where one has all values alike."""
-    ranks = [_ranks(each) - (each.shape[-1] - 1) / 2 for each in (first, second)]
-    (one, other) = ranks
-    return (one * other).sum(-1) / (one.square().sum(-1) * other.square().sum(-1)).sqrt()
+    one, other = (_ranks(each) - (each.shape[-1] - 1) / 2 for each in (first, second))
+    sizes: Tensor = (one.square().sum(-1) * other.square().sum(-1)).sqrt()
+    return (one * other).sum(-1) / sizes
 
 
 def _ranks(values: Float[Tensor, "*m p"]) -> Float[Tensor, "*m p"]:
     """Ranks from 0 in the last axis; NaN where any value is NaN."""
     ordered, values = values.sort(-1).values.contiguous(), values.contiguous()
     below, above = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
-    return torch.where(values.isnan().any(-1, keepdim=True), torch.nan, (below + above - 1).to(values) / 2)
+    ranks: Tensor = (below + above - 1).to(values) / 2
+    return ranks.masked_fill(values.isnan().any(-1, keepdim=True), torch.nan)

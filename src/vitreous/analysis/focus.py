@@ -1,0 +1,167 @@
+"""Focus: where each block's attention lies on the image, how wide it is, and how it shifts from block to block."""
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vitreous.core.errors import InputError
+from vitreous.core.shapes import PerImage
+from vitreous.vit.trace import Trace
+
+BlockMaps: TypeAlias = Float[Tensor, "b l gh gw"]
+PerBlock: TypeAlias = Float[Tensor, "b l"]
+PerStep: TypeAlias = Float[Tensor, "b steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Focus:
+    """Where the mass of one map for each block lies; all but `prefix_mass` of maps that were made to sum to 1.
+
+    centre       centre of mass, in pixels of the model's input: down from its upper edge, across from its left one
+    spread       root mean square distance from the centre of mass to the centres of the patches, in pixels
+    even_spread  the same of a map that is even over the whole grid, to compare with; not the largest there can be
+    entropy      as a share of that of an even map: 0 for a single patch, 1 for all alike
+    overlap      share of the mass inside the object, where a patch counts by the share of its pixels that the object
+                 covers. None if no objects were given
+    chance       the overlap of an even map, which is the object's share of the area; None likewise. It is what a map
+                 that knows nothing has, unless objects are in the middle, as they are in most photographs
+    rank         Spearman's rank correlation of each block's map with the next one's, ties averaged
+    divergence   Jensen-Shannon divergence of each block's map from the next one's, in bits: from 0 for the same to 1
+                 for maps that share no patch
+    prefix_mass  share of attention that went to class and register tokens and is not on the maps; None if the maps
+                 were given
+
+    What has no mass at all has NaN throughout; a map that is exactly even has no rank.
+    """
+
+    centre: Float[Tensor, "b l 2"]
+    spread: PerBlock
+    even_spread: float
+    entropy: PerBlock
+    overlap: PerBlock | None
+    chance: PerImage | None
+    rank: PerStep
+    divergence: PerStep
+    prefix_mass: PerBlock | None = None
+
+
+def focus(
+    trace: Trace,
+    objects: Bool[Tensor, "b H W"] | None = None,
+    weights: Float[Tensor, "b l h"] | None = None,
+) -> Focus:
+    """Follow what the prediction's tokens attend to through the captured blocks, averaged over heads.
+
+    objects  for each image, the pixels of the model's input that belong to the object
+    weights  how much each head counts in the mean, for instance what `head_importance` gives; none is negative, and
+             they are divided by their sum in each block. None lets all heads count alike
+
+    Attention is that of the tokens that the head of the model reads, averaged as it reads them: of the class token, or
+    of the mean of the patches, whose early blocks then mostly show how far patches look. It is made to sum to 1 over
+    patches. This shows from where tokens are mixed, not what the prediction depends on: tokens of late blocks need not
+    be about their own place any more (`track` follows other maps). Raises MethodNotApplicableError for models without
+    plain attention, InputError for weights below zero.
+    """
+    maps, prefix_mass = reading_maps(trace, weights)
+    return replace(track(maps, trace.vit.patch, objects), prefix_mass=prefix_mass)
+
+
+def reading_maps(trace: Trace, weights: Float[Tensor, "b l h"] | None = None) -> tuple[BlockMaps, PerBlock]:
+    """Give each captured block's attention of the reading to patches, unscaled, and its share to prefix tokens."""
+    rows = trace.readout.rows
+    shares = trace.reading[:, rows].float()
+    if weights is not None and bool((weights < 0).any()):
+        raise InputError("weights has values below zero.", "Give the absolute values, or clip them.")
+    maps, prefix = [], []
+    for place, attention in enumerate(trace.attention):
+        read = torch.einsum("br,bhrn->bhn", shares, attention.detach()[:, :, rows].float())
+        if weights is None:
+            mean = read.mean(1)
+        else:
+            head = weights[:, place].to(read) / weights[:, place].to(read).sum(1, keepdim=True)
+            mean = torch.einsum("bh,bhn->bn", head, read)
+        maps.append(trace.to_grid(mean))
+        prefix.append(mean[:, : trace.vit.prefix].sum(1))
+    return torch.stack(maps, 1), torch.stack(prefix, 1)
+
+
+def track(maps: BlockMaps, patch: tuple[int, int], objects: Bool[Tensor, "b H W"] | None = None) -> Focus:
+    """Follow one map for each block, of any method: its mass is whatever the method gives to each patch.
+
+    maps     none below zero; the scale of each does not matter
+    patch    (height, width) of a patch in pixels of the model's input
+    objects  as for `focus`
+
+    Raises InputError for maps with values below zero, which have no centre of mass: clip them, or take their size, and
+    say so.
+    """
+    if bool((maps < 0).any()):
+        raise InputError("maps has values below zero.", "Clip them or take absolute values: mass cannot be negative.")
+    grid = (maps.shape[2], maps.shape[3])
+    mass = maps.detach().flatten(2).double()
+    mass = mass / mass.sum(-1, keepdim=True)
+    places = _centres(grid, patch).to(mass)
+    even = torch.full_like(mass[:1, :1], 1 / mass.shape[-1])
+    covered = None if objects is None else coverage(objects, grid, patch).to(mass)
+    centre = mass @ places
+    return Focus(
+        centre=centre.float(),
+        spread=_spread(mass, places).float(),
+        even_spread=float(_spread(even, places)),
+        entropy=(torch.special.entr(mass).sum(-1) / torch.log(torch.tensor(float(mass.shape[-1])))).float(),
+        overlap=None if covered is None else torch.einsum("blp,bp->bl", mass, covered).float(),
+        chance=None if covered is None else covered.mean(1).float(),
+        rank=_spearman(mass[:, :-1], mass[:, 1:]).float(),
+        divergence=_jensen_shannon(mass[:, :-1], mass[:, 1:]).float(),
+    )
+
+
+def coverage(objects: Bool[Tensor, "b H W"], grid: tuple[int, int], patch: tuple[int, int]) -> Float[Tensor, "b p"]:
+    """Give the share of each patch's pixels that an object covers. Pixels beyond the last whole patch do not count."""
+    (rows, columns), (high, wide) = grid, patch
+    if objects.shape[1] < rows * high or objects.shape[2] < columns * wide:
+        raise InputError(
+            f"objects are {tuple(objects.shape[1:])} pixels (height, width), and the patches cover "
+            f"{(rows * high, columns * wide)}.",
+            "Give them on the pixels of the model's input.",
+        )
+    seen = objects[:, : rows * high, : columns * wide].double()
+    return seen.reshape(-1, rows, high, columns, wide).mean((2, 4)).flatten(1)
+
+
+def _centres(grid: tuple[int, int], patch: tuple[int, int]) -> Float[Tensor, "p 2"]:
+    """Give the centres of all patches, down and across, in pixels of the model's input."""
+    down, across = ((torch.arange(count) + 0.5) * size for count, size in zip(grid, patch, strict=True))
+    return torch.stack([part.flatten() for part in torch.meshgrid(down, across, indexing="ij")], 1)
+
+
+def _spread(mass: Float[Tensor, "b l p"], places: Float[Tensor, "p 2"]) -> PerBlock:
+    """Root mean square distance from the centre of mass."""
+    away = places - (mass @ places).unsqueeze(2)
+    return (mass * away.square().sum(-1)).sum(-1).sqrt()
+
+
+def _jensen_shannon(first: Float[Tensor, "*m p"], second: Float[Tensor, "*m p"]) -> Float[Tensor, "*m"]:
+    """Jensen-Shannon divergence of distributions in the last axis, in bits. Lin 1991."""
+    middle = (first + second) / 2
+    halves = torch.special.entr(middle) - (torch.special.entr(first) + torch.special.entr(second)) / 2
+    divergence: Tensor = halves.sum(-1) / torch.log(torch.tensor(2.0, dtype=first.dtype))
+    return divergence.clamp(0, 1)  # rounding alone goes beyond
+
+
+def _spearman(first: Float[Tensor, "*m p"], second: Float[Tensor, "*m p"]) -> Float[Tensor, "*m"]:
+    """Rank correlation in the last axis, tied values having their mean rank. NaN where one has all values alike."""
+    one, other = (_ranks(each) - (each.shape[-1] - 1) / 2 for each in (first, second))
+    sizes: Tensor = (one.square().sum(-1) * other.square().sum(-1)).sqrt()
+    return (one * other).sum(-1) / sizes
+
+
+def _ranks(values: Float[Tensor, "*m p"]) -> Float[Tensor, "*m p"]:
+    """Ranks from 0 in the last axis; NaN where any value is NaN."""
+    ordered, values = values.sort(-1).values.contiguous(), values.contiguous()
+    below, above = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    ranks: Tensor = (below + above - 1).to(values) / 2
+    return ranks.masked_fill(values.isnan().any(-1, keepdim=True), torch.nan)

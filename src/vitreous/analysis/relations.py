@@ -1,0 +1,167 @@
+"""Relations: how much the patches of one object attend to those of another, block by block.
+
+Objects are masks on the pixels of the model's input. A patch belongs to an object by the share of its pixels that the
+object covers, and by what no object covers to the background. Nothing runs again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vitreous.core.errors import InputError
+from vitreous.core.frame import Box
+from vitreous.core.shapes import Mask
+from vitreous.vit.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Relations:
+    """Attention among the k objects of one image and its background, which is the last, o = k + 1 in all.
+
+    attention     "l o o", mean over heads: how much of its attention a patch of the object in the row gives to the
+                  object in the column, averaged over the patches of the first, each weighted by its share in it
+    per_head      "l h o o", the same for each head
+    lift          "l o o", log2 of what attention to patches goes to the object in the column, divided by its share of
+                  all patches. 0: as much as attention spread evenly over the patches would give; 1: twice as much
+    reading       "l o", mean over heads: what the tokens that the model's head reads give to each object; and
+    reading_lift  the same as lift
+    shares        " o", share of all patches that each object covers
+    centres       "k 2", centre (x, y) of each object, in pixels of the model's input
+    first         the captured block that comes first
+
+    Where objects overlap a pixel counts for both, and rows can sum to more than attention to patches; else they sum to
+    just that, and what is missing to 1 goes to class and register tokens. Rows and columns of a background that has no
+    pixel are NaN. Lift is -inf where attention underflows to zero.
+    """
+
+    attention: Float[Tensor, "l o o"]
+    per_head: Float[Tensor, "l h o o"]
+    lift: Float[Tensor, "l o o"]
+    reading: Float[Tensor, "l o"]
+    reading_lift: Float[Tensor, "l o"]
+    shares: Float[Tensor, " o"]
+    centres: Float[Tensor, "k 2"]
+    first: int
+
+    @property
+    def distances(self) -> Float[Tensor, "k k"]:
+        """Distances between the centres of objects, in pixels of the model's input."""
+        return torch.cdist(self.centres, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def relate(trace: Trace, objects: Sequence[Mask]) -> list[Relations]:
+    """Measure the attention between the objects of each image, in every captured block.
+
+    objects  for each image its objects, Bool "k H W" on the pixels of the model's input; see `box_masks` for boxes
+
+    Attention is what tokens take values with: that the patches of a cup attend to the table says neither that the
+    model knows of tables nor that its decision depends on one (`context` drops the table to find out). In late blocks a
+    patch token holds much that is not of its place. Objects are compact and attention is often local, so that nearness
+    alone makes objects attend to themselves and to neighbours: `relation_statistics` and `binding` hold against that.
+
+    Raises InputError for masks of another size or number, and for an object without a pixel on the patches;
+    MethodNotApplicableError for models without plain attention.
+    """
+    _ = trace.readout  # raises where there are no plain tokens
+    weights = [object_weights(trace, image, masks) for image, masks in enumerate(check_objects(trace, objects))]
+    return [_of_image(trace, image, weights[image], masks) for image, masks in enumerate(objects)]
+
+
+def box_masks(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[Tensor, "k H W"]:
+    """Turn boxes (left, top, right, bottom), in pixels of the model's input, into masks of `size` (height, width).
+
+    A pixel is inside if its centre is.
+
+    >>> box_masks([(1.0, 0.0, 3.0, 1.5)], (2, 4)).int().tolist()
+    [[[0, 1, 1, 0], [0, 1, 1, 0]]]
+    """
+    edges = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4, 1)
+    down, across = (torch.arange(side) + 0.5 for side in size)
+    rows = (edges[:, 1] <= down) & (down < edges[:, 3])
+    columns = (edges[:, 0] <= across) & (across < edges[:, 2])
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def check_objects(trace: Trace, objects: Sequence[Mask]) -> Sequence[Mask]:
+    """Raise InputError unless there are masks of the model's input for each image of the trace."""
+    size = trace.vit.preprocessing.size
+    if len(objects) != len(trace.images):
+        raise InputError(f"objects is about {len(objects)} images.", f"The trace has {len(trace.images)}.")
+    for image, masks in enumerate(objects):
+        if masks.dim() != 3 or tuple(masks.shape[1:]) != tuple(size):
+            raise InputError(
+                f"The objects of image {image} have shape {tuple(masks.shape)}.",
+                f"Give masks (k, {size[0]}, {size[1]}), on the pixels of the model's input.",
+            )
+    return objects
+
+
+def object_weights(trace: Trace, image: int, masks: Bool[Tensor, "k H W"]) -> Float[Tensor, "k p"]:
+    """Give the share of the pixels of each patch that each object covers, in float64.
+
+    Raises InputError for an object that covers no pixel of any patch: nothing of it was seen.
+    """
+    found = patch_shares(trace, masks)
+    empty = (found.sum(1) == 0).nonzero()[:, 0].tolist()
+    if empty:
+        raise InputError(
+            f"Object {empty[0]} of image {image} has no pixel on the patches.", "Leave it out: nothing of it was seen."
+        )
+    return found
+
+
+def patch_shares(trace: Trace, masks: Bool[Tensor, "k H W"]) -> Float[Tensor, "k p"]:
+    """Average masks over patches, row by row; pixels beyond the last whole patch are of none."""
+    (rows, columns), (high, wide) = trace.vit.grid, trace.vit.patch
+    covered = masks.cpu().double()[:, : rows * high, : columns * wide]
+    return covered.reshape(len(masks), rows, high, columns, wide).mean((2, 4)).flatten(1)
+
+
+def with_background(trace: Trace, masks: Bool[Tensor, "k H W"], weights: Float[Tensor, "k p"]) -> Float[Tensor, "o p"]:
+    """Add what no object covers as one more object."""
+    return torch.cat([weights, patch_shares(trace, ~masks.any(0, keepdim=True))])
+
+
+def _of_image(trace: Trace, image: int, weights: Float[Tensor, "k p"], masks: Bool[Tensor, "k H W"]) -> Relations:
+    whole = with_background(trace, masks, weights)
+    shares = whole.mean(1)
+    reading = trace.reading[image].detach().cpu().double()
+    between, read, lift, read_lift = [], [], [], []
+    for attention in trace.attention:
+        own = attention[image].detach().cpu().double()
+        onto = trace.patches(own) @ whole.T  # "h n o"
+        reached = trace.patches(own).sum(-1)  # "h n", what goes to patches at all
+        mean = whole / whole.sum(1, keepdim=True)  # "o p"; NaN for an empty background
+        rows = slice(trace.vit.prefix, trace.vit.prefix + whole.shape[1])
+        masses, patches = mean @ onto[:, rows], (mean @ reached[:, rows, None]).mean(0)
+        between.append(masses)
+        lift.append(torch.log2(masses.mean(0) / patches / shares))
+        taken, all_taken = reading @ onto, (reading @ reached.T).mean()
+        read.append(taken.mean(0))
+        read_lift.append(torch.log2(taken.mean(0) / all_taken / shares))
+    per_head = torch.stack(between)
+    return Relations(
+        attention=per_head.mean(1),
+        per_head=per_head,
+        lift=torch.stack(lift),
+        reading=torch.stack(read),
+        reading_lift=torch.stack(read_lift),
+        shares=shares,
+        centres=_centres(trace, weights),
+        first=trace.first,
+    )
+
+
+def _centres(trace: Trace, weights: Float[Tensor, "k p"]) -> Float[Tensor, "k 2"]:
+    """Average the centres of patches, each weighted by its share in the object."""
+    (rows, columns), (high, wide) = trace.vit.grid, trace.vit.patch
+    down, across = torch.meshgrid(
+        (torch.arange(rows, dtype=torch.float64) + 0.5) * high,
+        (torch.arange(columns, dtype=torch.float64) + 0.5) * wide,
+        indexing="ij",
+    )
+    places = torch.stack([across.flatten(), down.flatten()], 1)
+    return weights @ places / weights.sum(1, keepdim=True)

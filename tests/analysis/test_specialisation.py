@@ -71,6 +71,33 @@ def test_the_head_that_carries_a_factor_is_found_and_no_other(found):
     assert found.kinds == ("number", "angle", "category")
 
 
+def test_the_margin_is_that_of_the_best_head_over_the_next(found):
+    highest = found.heads.score.flatten(0, 1).sort(0, descending=True).values
+    assert torch.equal(found.margin.difference, highest[0] - highest[1])
+    assert (found.margin.low > 0.5).all()
+    assert (found.margin.low <= found.margin.difference).all()
+    assert (found.margin.difference <= found.margin.high).all()
+
+
+def test_two_heads_that_carry_the_same_have_no_margin():
+    rng = np.random.default_rng(7)
+    factors = {"size": number("size", rng.normal(size=50))}
+    features = torch.from_numpy(rng.normal(size=(50, 2, 2, 3)))
+    features[:, 0, 1] += torch.from_numpy(factors["size"].values)[:, None]
+    copied = features.clone()
+    copied[:, 1, 0] = features[:, 0, 1]
+    one, two = (specialisation(each, factors, shuffles=1, draws=200) for each in (features, copied))
+    assert one.margin.low.item() > 0
+    assert [two.margin.low.item(), two.margin.difference.item(), two.margin.high.item()] == [0, 0, 0]
+    lone = specialisation(features[:, :1, 1:], factors, shuffles=1, draws=10)
+    assert lone.margin.high.item() == 0
+    near = features.clone()
+    near[:, 1, 1] = features[:, 0, 1] + 0.3 * torch.from_numpy(rng.normal(size=(50, 3)))
+    close = specialisation(near, factors, shuffles=1, draws=500).margin
+    apart = specialisation(near, factors, shuffles=1, draws=500).heads
+    assert close.high.item() - close.low.item() < (apart.high - apart.low).max().item()
+
+
 def predict(features, task, folds):
     width = task.columns.shape[1]
     owner, relative = torch.zeros(width, dtype=torch.int64), torch.full((width,), task.categories)

@@ -43,6 +43,20 @@ class Probed:
 
 
 @dataclass(frozen=True, eq=False)
+class Margin:
+    """By how much the best head of each of k factors is ahead of the next best.
+
+    difference  of their scores; 0 for a model with a single head
+    low, high   its interval of 95 %, by bootstrap over the same held-out images for both. Where it holds 0, that one
+                head carries the factor better than all others is not shown
+    """
+
+    difference: Float64[Tensor, " k"]
+    low: Float64[Tensor, " k"]
+    high: Float64[Tensor, " k"]
+
+
+@dataclass(frozen=True, eq=False)
 class Specialisation:
     """Which head carries which factor: the chart is `heads.score`, "l h k".
 
@@ -50,6 +64,7 @@ class Specialisation:
     heads      of each head, "l h k"
     together   of all heads of a block together, "l k"
     corrected  p of each head and factor, corrected for all of them, "l h k"
+    margin     of the best head over the next, for each factor
     others     of other features, "g k" each: the stream, pixels
     """
 
@@ -58,6 +73,7 @@ class Specialisation:
     heads: Probed
     together: Probed
     corrected: Float64[Tensor, "l h k"]
+    margin: Margin
     others: Mapping[str, Probed]
     images: int
     folds: int
@@ -112,9 +128,10 @@ def specialisation(
     the error of the estimate (Miller-Madow); compare it with its control.
 
     What can be read from a head need not be used by the model: that needs an intervention such as `head_ablation`. What
-    is not linear is not found. The highest of many scores is a little too high: compare intervals. Factors that depend
-    on one another are carried together. Raises InputError for factors of other images, with one value only, or with a
-    category rarer than there are folds.
+    is not linear is not found. The highest of many scores is a little too high, and the best head may be one of many:
+    `margin` tells. Factors that depend on one another are carried together.
+
+    Raises InputError for factors of other images, with one value only, or with a category rarer than there are folds.
     """
     images, blocks, heads, _ = features.shape
     if not 2 <= folds <= images // 2 or shuffles < 1 or bins < 2 or draws < 1:
@@ -146,6 +163,7 @@ def specialisation(
         tuple(factors), tuple(task.factor.kind for task in tasks),
         _probed(found["heads"], (blocks, heads)), _probed(found["together"], (blocks,)),
         corrected_p(shuffled).reshape(blocks, heads, -1),
+        _margin(torch.stack([one["score"] for one in found["heads"]]), [one["draws"] for one in found["heads"]]),
         {name: _probed(found[f"others {name}"], (sets.shape[1],)) for name, sets in (others or {}).items()},
         images, folds, shuffles, seed,
     )  # fmt: skip
@@ -183,7 +201,7 @@ class _Probing:
         self.relative = torch.tensor([task.categories for task in tasks]).repeat_interleave(torch.tensor(self.widths))
 
     def probe(self, features: Float64[Tensor, "n f"]) -> dict[str, Tensor]:
-        """Probe one set of features for all factors: "k" each, and "all" scores, "k s"."""
+        """Probe one set of features for all factors: "k" each, "all" scores, "k s", and those of "draws", "k w"."""
         predictions = held_out(features, self.targets, self.owner, self.folds, self.relative)
         judged = [
             self._judge(task, found)
@@ -207,12 +225,24 @@ class _Probing:
             "information": bits[0],
             "information_control": bits[1:].mean(),
             "all": found,
+            "draws": drawn,
         }
 
 
 def _probed(found: list[dict[str, Tensor]], shape: tuple[int, ...]) -> Probed:
     names = [each.name for each in fields(Probed)]
     return Probed(**{name: torch.stack([one[name] for one in found]).reshape(*shape, -1) for name in names})
+
+
+def _margin(score: Float64[Tensor, "t k"], draws: list[Float64[Tensor, "k w"]]) -> Margin:
+    """Compare the best of t heads with the next, draw by draw."""
+    order = score.argsort(dim=0, descending=True, stable=True)
+    best, second = order[0].tolist(), order[min(1, len(order) - 1)].tolist()
+    ahead = torch.stack([draws[a][k] - draws[b][k] for k, (a, b) in enumerate(zip(best, second, strict=True))])
+    factors = range(score.shape[1])
+    return Margin(
+        score[best, factors] - score[second, factors], ahead.nanquantile(0.025, 1), ahead.nanquantile(0.975, 1)
+    )
 
 
 def _task(factor: Factor, images: int, folds: int, bins: int) -> Task:

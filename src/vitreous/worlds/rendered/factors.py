@@ -24,9 +24,10 @@ def factor_table(samples: Sequence[Sample]) -> dict[str, Factor]:
     middle of the box around what is seen of it, as a share of the picture), and "yaw", its rotation as seen from the
     camera. Many shapes look the same after a part of a turn, and round ones after any: yaw is not always there to find.
 
-    Of all else: "things" (how many), the patterns of "floor" and "wall" and how bright each is, the light's
-    "light_azimuth" as seen from the camera, "light_elevation" and "irradiance", and the camera's "camera_azimuth",
-    "camera_elevation" and "camera_distance".
+    Of all else: "things" (how many, the target among them), the patterns of "floor" and "wall" and how bright the first
+    of their two colours is ("floor_brightness", "wall_brightness"), the light's "light_azimuth" as seen from the camera, "light_elevation" and "irradiance", and the camera's "camera_azimuth",
+    "camera_elevation" and "camera_distance". Groups are "colour", "shape", "material", "size", "position", "yaw",
+    "context", "light" and "camera".
 
     They are drawn independently of one another, except that colours describe one another, that angles "as seen from the
     camera" have its azimuth in them, that scenes are drawn anew until the target is seen, and that boxes depend a
@@ -85,6 +86,7 @@ def dependences(table: dict[str, Factor]) -> dict[tuple[str, str], float]:
 
 
 def _checked(sample: Sample) -> SceneSample:
+    """Give the sample as a scene that has a target."""
     if not isinstance(sample, SceneSample):
         raise InputError(f"{sample.id!r} is no rendered scene.", "Give what vt.worlds.scenes() loads.")
     if not sample.scene.label:
@@ -112,6 +114,7 @@ def _place(sample: SceneSample) -> tuple[float, float]:
 
 
 def _dependence(one: Factor, other: Factor) -> float:
+    """Choose the measure by the kinds of both."""
     kinds = [factor.kind == "category" for factor in (one, other)]
     if all(kinds):
         return _cramer(one, other)
@@ -122,6 +125,7 @@ def _dependence(one: Factor, other: Factor) -> float:
 
 
 def _columns(factor: Factor) -> list[np.ndarray]:
+    """Give the numbers that a number or an angle is made of."""
     return [np.cos(factor.values), np.sin(factor.values)] if factor.kind == "angle" else [factor.values]
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from vitreous.show.colour import Scale
 from vitreous.show.legend import PURE, bar_colours
@@ -88,18 +87,6 @@ def ink_on(colour: Sequence[float] | UInt8[np.ndarray, " c"]) -> str:
     channels = np.asarray(colour[:3], np.float64) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return "#000000" if float(linear @ np.array([0.2126, 0.7152, 0.0722])) > 0.179 else "#ffffff"
-
-
-def enlarge(values: Float[np.ndarray, "gh gw"], times: int) -> Float[np.ndarray, "high wide"]:
-    """Repeat each value in a square of pixels, so that a patch is a patch and nothing is smoothed."""
-    return np.asarray(values.repeat(times, 0).repeat(times, 1))
-
-
-def ground_of(photo: UInt8[np.ndarray, "H W 3"] | None, high: int, wide: int) -> UInt8[np.ndarray, "high wide 3"]:
-    """Bring the photograph to a size; a plain mid-grey if there is none."""
-    if photo is None:
-        return np.full((high, wide, 3), 128, np.uint8)
-    return np.asarray(Image.fromarray(photo).resize((wide, high), Image.Resampling.LANCZOS))
 
 
 def place_words(row: float, column: float, grid: tuple[int, int]) -> str:

@@ -10,21 +10,19 @@ from matplotlib.figure import Figure
 from vitreous.core.errors import UnknownNameError, near_matches
 from vitreous.show.colour import Scale, scale_over
 from vitreous.show.legend import PURE
-from vitreous.show.paint import Coat, blend
+from vitreous.show.paint import Coat
 from vitreous.show.plots._canvas import (
     INK,
     TEXT,
     colour_bar,
-    enlarge,
-    ground_of,
     number_words,
     place_words,
     sheet,
 )
+from vitreous.show.plots._mosaic import mosaic
 from vitreous.show.plots.numbers import HeadNumber
 from vitreous.show.words import percent
 
-SIDE = 84  # pixels of a panel's longer side, about
 OVER_PHOTO = Coat(opacity=0.8)
 
 
@@ -60,7 +58,7 @@ def draw_head_grid(
     shown = [(down, along) if order is None else order[place] for place, (along, down) in enumerate(places)]
     rows = -(-blocks * heads // columns)
     coat = PURE if photo is None else OVER_PHOTO
-    picture, step, corner = _mosaic(maps, shown, places, (rows, columns), photo, scale, coat, by is not None)
+    picture, step, corner = mosaic(maps, shown, places, (rows, columns), photo, scale, coat, by is not None)
     wide = max(7.5, 0.82 * columns + 0.8)
     said = f"Ordered by {by}, largest first, line by line; its value stands below each map." if by else ""
     reading = "Every map is on the same scale: equal colours are equal values."
@@ -134,35 +132,6 @@ def chosen(numbers: Mapping[str, HeadNumber] | None, by: str) -> HeadNumber:
             f"by={by!r} is unknown. {near_matches(by, known)}".strip(), f"Use one of {', '.join(known) or 'none'}."
         )
     return numbers[by]
-
-
-def _mosaic(
-    maps: Float[np.ndarray, "l h gh gw"],
-    shown: list[tuple[int, int]],
-    places: list[tuple[int, int]],
-    shape: tuple[int, int],
-    photo: UInt8[np.ndarray, "H W 3"] | None,
-    scale: Scale,
-    coat: Coat,
-    captions: bool,
-) -> tuple[UInt8[np.ndarray, "high wide 3"], tuple[int, int], tuple[int, int]]:
-    """Put all maps on one picture, which is drawn far sooner than axes of their own.
-
-    Gives the picture, the step from one panel to the next, and the size of a panel, both down and across in pixels.
-    """
-    gh, gw = maps.shape[2:]
-    times = max(1, round(SIDE / max(gh, gw)))
-    high, wide = gh * times, gw * times
-    step = (high + (22 if captions else 8), wide + 8)
-    ground = ground_of(photo, high, wide)
-    picture = np.full((shape[0] * step[0] - 8, shape[1] * step[1] - 8, 3), 255, np.uint8)
-    if captions:
-        picture = np.pad(picture, ((0, 8), (0, 0), (0, 0)), constant_values=255)
-    for (block, head), (row, column) in zip(shown, places, strict=True):
-        panel = blend(ground, enlarge(maps[block, head].astype(np.float64), times), scale, coat)
-        top, left = row * step[0], column * step[1]
-        picture[top : top + high, left : left + wide] = panel
-    return picture, step, (high, wide)
 
 
 def _name_axes(axes: Axes, blocks: int, heads: int, first: int, step: tuple[int, int], corner: tuple[int, int]) -> None:

@@ -27,8 +27,8 @@ def draw_relation_matrix(relations: Relations, first: int = 0, title: str = "Att
     reading = "Rows attend to columns. The large table is the mean over blocks; all tables have one scale."
     tall = max(side + 0.4, 1.5 * rows)
     figure = sheet(max(7.5, wide), tall + 2.0, title, reading)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[tall, 1.3])
-    left, right = upper.subfigures(1, 2, width_ratios=[side, 1.5 * columns])
+    upper, lower = figure.subfigures(2, 1, height_ratios=[tall, 1.15], squeeze=False).ravel()
+    left, right = upper.subfigures(1, 2, width_ratios=[side, 1.5 * columns], squeeze=False).ravel()
     _large(left.subplots(), relations, scale)
     for place, axes in enumerate(right.subplots(rows, columns, squeeze=False).ravel()):
         if place < blocks:

@@ -88,8 +88,8 @@ def token_query_text(
         lines.append(
             f"Block {first + block + 1}: {goes} goes to patches, most to {_patch(best, grid)} with"
             f" {percent(float(to[block][best]), 1)}; to itself {own}. Attended to most by {_patch(reader, grid)} with"
-            f" {percent(float(by[block][reader]), 1)} of its attention, {percent(float(by[block].mean()), 1)} on average"
-            " over patches."
+            f" {percent(float(by[block][reader]), 1)} of its attention, {percent(float(by[block].mean()), 1)} over all"
+            " patches."
         )
     return "\n".join(lines)
 

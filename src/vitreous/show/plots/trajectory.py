@@ -38,7 +38,8 @@ def draw_trajectory(
     rows = max(1, -(-len(shown) // 2))
     reading = "Numbers are blocks; circles show the spread; the second panel enlarges the dashed box."
     figure = sheet(10.5, 4.4 + (2.3 * rows if shown else 0), title, reading)
-    top, *below = figure.subfigures(2, 1, height_ratios=[4.2, 2.4 * rows]) if shown else [figure]
+    parts = figure.subfigures(2 if shown else 1, 1, height_ratios=[4.2, 2.4 * rows] if shown else [1], squeeze=False)
+    top, *below = parts.ravel()
     whole, near = top.subplots(1, 2)
     box = _box(focus.centre, grid)
     for axes, large in ((whole, False), (near, True)):
@@ -80,9 +81,8 @@ def trajectory_text(
 
 def block_colours(blocks: int) -> UInt8[np.ndarray, "blocks 4"]:
     """Give each block a colour, from dark for the first to light for the last; its number is always beside it."""
-    return colourise(np.arange(blocks, dtype=np.float64)[None], Scale(0.0, max(1.0, blocks - 1.0), "block", "cividis"))[
-        0
-    ]
+    scale = Scale(0.0, max(1.0, blocks - 1.0), "block", "cividis")
+    return np.asarray(colourise(np.arange(blocks, dtype=np.float64)[None], scale)[0])
 
 
 def _moved(centre: Float[np.ndarray, "l 2"], block: int) -> float:

@@ -22,20 +22,22 @@ def inline(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def still(figure: Figure, described: str, width: int = 1000, *, lasting: bool = False) -> str:
+def still(figure: Figure, described: str, label: str, width: int = 1000, *, lasting: bool = False) -> str:
     """Write a figure as it is for print and for readers without scripts, with a description for those who cannot see.
 
     described  the companion text of the figure; the first lines of it, since the whole stands below the figure
+    label      name of the frame, in which a wide figure scrolls on a small screen; no two of a page alike
     width      pixels beyond which it is not shown larger
     lasting    whether it stays on screens where scripts run, since no drawing of the script replaces it
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS, pil_kwargs={"optimize": True})
+    figure.savefig(buffer, format="png", dpi=DOTS)
     first = " ".join(described.split("\n")[:2])
     wide, high = (round(size * DOTS) for size in figure.get_size_inches())
     return (
-        f'<figure class="{"lasting" if lasting else "still"}"><img src="{inline(buffer.getvalue())}" alt="{safe(first, 360)}" width="{wide}"'
-        f' height="{high}" style="max-width:min(100%,{width}px)"></figure>'
+        f'<figure class="frame {"lasting" if lasting else "still"}" role="region" aria-label="{safe(label)}: figure"'
+        f' tabindex="0"><img src="{inline(buffer.getvalue())}" alt="{safe(first, 360)}" width="{wide}" height="{high}"'
+        f' style="width:{min(width, wide)}px"></figure>'
     )
 
 

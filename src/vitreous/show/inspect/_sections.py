@@ -23,7 +23,7 @@ from vitreous.show.plots.relation_chord import draw_relation_chord
 from vitreous.show.plots.relation_matrix import draw_relation_matrix, mean_mass, relation_text
 from vitreous.show.plots.token_query import draw_token_query, token_query_text
 from vitreous.show.plots.trajectory import draw_trajectory, trajectory_text
-from vitreous.show.words import format_value, percent
+from vitreous.show.words import format_value, percent, safe_text
 
 READING_UNIT = "share of attention"
 ABSENT = {
@@ -103,7 +103,7 @@ def _heads(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"]) -> Sectio
     )
     words = head_grid_text(content.readings, READING_UNIT, first=content.first)
     figure = draw_head_grid(content.readings, READING_UNIT, photo=photo, first=content.first, title=title)
-    return "heads", title, section("heads", title, reading, still(figure, words) + told(words, title), live=True)
+    return "heads", title, section("heads", title, reading, still(figure, words, title) + told(words, title), live=True)
 
 
 def _numbers(content: InspectContent) -> Section:
@@ -124,7 +124,7 @@ def _numbers(content: InspectContent) -> Section:
     return (
         "numbers",
         title,
-        section("numbers", title, reading, still(figure, words) + told(words, title) + every, live=True),
+        section("numbers", title, reading, still(figure, words, title) + told(words, title) + every, live=True),
     )
 
 
@@ -140,7 +140,11 @@ def _parallel(content: InspectContent) -> Section:
     best = list(dict.fromkeys(best))
     words = parallel_coordinates_text(values, names, axes, highlight=best)
     figure = draw_parallel_coordinates(values, names, axes, highlight=best, title=title)
-    return "parallel", title, section("parallel", title, reading, still(figure, words) + told(words, title), live=True)
+    return (
+        "parallel",
+        title,
+        section("parallel", title, reading, still(figure, words, title) + told(words, title), live=True),
+    )
 
 
 def _flow(content: InspectContent, flows: Flows, photo: UInt8[np.ndarray, "H W 3"]) -> Section:
@@ -149,12 +153,16 @@ def _flow(content: InspectContent, flows: Flows, photo: UInt8[np.ndarray, "H W 3
     reading = (
         f"All mass begins with what the model reads, the {content.reads}, at the right. In each block half of a token's"
         " mass stays where it is, for the skip connection, and half goes where its attention, averaged over heads,"
-        " points. This is attention rollout taken apart. It ignores values and MLPs: it shows where something could have"
-        " come from, not what the prediction depends on."
+        " points. This is attention rollout taken apart. It ignores values and MLPs: it shows where something could"
+        " have come from, not what the prediction depends on."
     )
     words = flow_map_text(flows, reads=f"the {content.reads}")
     figure = draw_flow_map(flows, photo=photo, reads=content.reads, title=title)
-    return "flow", title, section("flow", title, reading, still(figure, words, 1400) + told(words, title), live=True)
+    return (
+        "flow",
+        title,
+        section("flow", title, reading, still(figure, words, title, 1400) + told(words, title), live=True),
+    )
 
 
 def _trajectory(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"]) -> Section:
@@ -173,7 +181,7 @@ def _trajectory(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"]) -> S
         figure = draw_trajectory(
             content.focus, content.grid, photo=photo, series=content.series, first=content.first, title=title
         )
-    html = still(figure, words) + told(words, title)
+    html = still(figure, words, title) + told(words, title)
     return "trajectory", title, section("trajectory", title, reading, html, live=True)
 
 
@@ -182,7 +190,7 @@ def _agreement(content: InspectContent) -> Section:
     title = "Whether heads agree"
     reading = " ".join(f"{name}: {each.meaning}" for name, each in content.agreement.items())
     words = block_series_text(content.agreement, content.first)
-    html = still(draw_block_series(content.agreement, content.first, title), words) + told(words, title)
+    html = still(draw_block_series(content.agreement, content.first, title), words, title) + told(words, title)
     return "agreement", title, section("agreement", title, reading, html, live=True)
 
 
@@ -190,15 +198,15 @@ def _lens(content: InspectContent) -> Section:
     """Write what the model would say after each block."""
     title = "What the model would say after each block"
     reading = (
-        "The logit lens: the model's own head is put on what each block gives, as if the model ended there. Early blocks"
-        " were never trained to be read this way, so their classes say little."
+        "The logit lens: the model's own head is put on what each block gives, as if the model ended there. Early"
+        " blocks were never trained to be read this way, so their classes say little."
     )
     rows = [
         (
             f"block {each.block + 1}",
             percent(each.probability, 1),
             str(each.rank),
-            ", ".join(f"{name} {percent(share)}" for name, share in each.top),
+            "; ".join(f"{safe_text(name, 40)} {percent(share, 1)}" for name, share in each.top),
         )
         for each in content.lens
     ]
@@ -214,7 +222,7 @@ def _lens(content: InspectContent) -> Section:
         )
     }
     figure = draw_block_series(series, content.lens[0].block, title)
-    html = still(figure, block_series_text(series, content.lens[0].block), 700, lasting=True)
+    html = still(figure, block_series_text(series, content.lens[0].block), title, 700, lasting=True)
     return "lens", title, section("lens", title, reading, html + table(caption, heads, rows, "Logit lens"))
 
 
@@ -238,7 +246,7 @@ def _query(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"], attention
     weights = weights.astype(np.float64)
     words = token_query_text(weights, token, name, len(content.prefix), content.grid, content.first)
     figure = draw_token_query(weights, token, name, len(content.prefix), content.grid, photo=photo, first=content.first)
-    html = still(figure, words, 1200) + told(words, title)
+    html = still(figure, words, title, 1200) + told(words, title)
     return "query", title, section("query", title, reading, html, live=attention)
 
 
@@ -253,9 +261,14 @@ def _relations(content: InspectContent) -> Section:
         " on the pair."
     )
     words = relation_text(found, content.first)
-    html = still(draw_relation_matrix(found, content.first, title), words)
+    html = still(draw_relation_matrix(found, content.first, title), words, title)
     if not (found.mass < 0).any():
-        html += still(draw_relation_chord(found, first=content.first, title=title), "Chord drawing of the mean.", 700)
+        html += still(
+            draw_relation_chord(found, first=content.first, title=title),
+            "Chord drawing of the mean.",
+            f"{title}, chord",
+            700,
+        )
     mean = mean_mass(found)
     rows = [
         (name, *("\u2013" if np.isnan(value) else format_value(float(value)) for value in line))
@@ -274,7 +287,10 @@ def _factors(content: InspectContent) -> Section:
     scores = content.factors
     if scores is None:
         return "factors", title, ""
-    reading = f"{scores.meaning} In {scores.unit}. That a factor can be read from a head does not mean that the model uses it."
+    reading = (
+        f"{scores.meaning} In {scores.unit}. That a factor can be read from a head does not mean that the model"
+        " uses it."
+    )
     words = factor_chart_text(scores)
     rows = [
         (
@@ -287,7 +303,7 @@ def _factors(content: InspectContent) -> Section:
         for place in factor_order(scores)
     ]
     every = table(f"Scores in {scores.unit}, best heads first.", ("Head", *scores.factors), rows, "Heads by factors")
-    html = still(draw_factor_chart(scores, title=title), words, 900, lasting=True) + told(words, title)
+    html = still(draw_factor_chart(scores, title=title), words, title, 900, lasting=True) + told(words, title)
     return "factors", title, section("factors", title, reading, html + opened(f"{title}: all scores", every))
 
 

@@ -107,8 +107,8 @@
     heads(place) { // small maps that can be ordered and filtered; the chosen one is shown large
       const values = halves(DATA.readings), scale = DATA.readings.scale;
       const map = (block, head) => values.subarray((block * DATA.heads + head) * PATCHES, (block * DATA.heads + head + 1) * PATCHES);
-      const list = make("div", { class: "heads", role: "listbox", "aria-label": "Heads: arrow keys move, and the chosen head is shown large" });
-      const detail = make("div", { "aria-live": "polite" }), canvas = make("canvas", { "aria-hidden": "true" });
+      const list = make("div", { class: "heads", role: "listbox", "aria-label": "Heads, b for block and h for head: arrow keys move, and the chosen head is shown large" });
+      const detail = make("div", { "aria-live": "polite", class: "wide" }), canvas = make("canvas", { "aria-hidden": "true" });
       const over = make("div", { class: "over" }, make("img", { src: PHOTO, alt: "" }), canvas), shown = make("p", { class: "small" });
       let order = "", wanted = "", tiles = [];
       const by = () => DATA.numbers[Number(order.slice(1))];
@@ -123,7 +123,7 @@
         }
         tiles = heads.map(([block, head]) => {
           const told = order === "" ? "" : `${by().name} ${number(by().values[block][head])}`;
-          const tile = make("div", { role: "option", tabindex: "-1", "aria-selected": "false", "aria-label": `${headName(block, head)} ${told}`, onclick: () => choose(block, head) },
+          const tile = make("div", { role: "option", tabindex: "-1", "aria-selected": "false", onclick: () => choose(block, head) },
             paint(document.createElement("canvas"), map(block, head), scale), `b${DATA.first + block + 1} h${head + 1}`, ...(told ? [make("br"), told] : []));
           tile.place = [block, head];
           return tile;
@@ -183,7 +183,7 @@
         const table = make("table", { class: "cells" }, make("caption", {}, `${one.name}: ${one.meaning}`),
           make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Head"), ...range(DATA.blocks).map((block) => make("th", { scope: "col" }, `b${DATA.first + block + 1}`)))),
           make("tbody", {}, ...cells.map((row, head) => make("tr", {}, make("th", { scope: "row" }, `head ${head + 1}`), ...row))));
-        holder.replaceChildren(frame("Numbers of the heads", table), legend(one.scale));
+        holder.replaceChildren(frame("Table of the chosen number", table), legend(one.scale));
         mark(chosen.block, chosen.head);
       }
       function mark(block, head) {
@@ -240,7 +240,7 @@
 
     flow(place) { // slanted grids with ribbons; how many are drawn, and which blocks, can be chosen
       const flows = DATA.flows, tokens = flows.tokens.length, [rows, columns] = flows.grid;
-      const high = 210, squeeze = 76, lean = 36, step = 150, left = 110, top = 34 + 26 * tokens;
+      const high = 190, squeeze = 52, lean = 30, step = 104, left = 96, top = 34 + 26 * tokens;
       const most = Math.max(...flows.steps.map((block) => block.filter(([from, to]) => from !== to).length));
       const picture = draw("svg", { class: "drawing", role: "img" }), said = make("p", { class: "small", "aria-live": "polite" });
       const state = { moves: Math.min(40, most), from: 0, to: DATA.blocks - 1 };
@@ -252,7 +252,7 @@
       function render() {
         const count = state.to - state.from + 1, base = top + high + lean, wide = left + step * count + squeeze + 30;
         picture.setAttribute("viewBox", `0 0 ${wide} ${base + 62}`);
-        picture.style.minWidth = `${Math.max(500, Math.min(wide, 80 * count + 200))}px`;
+        picture.style.minWidth = `${Math.max(320, Math.min(wide, 80 * count + 200))}px`;
         const parts = [], shares = [];
         for (const level of range(count + 1)) {
           const at = left + step * level;
@@ -386,14 +386,14 @@
         if (arrows(event, COLUMNS) === null) return;
         event.preventDefault();
         const patch = Math.min(PATCHES - 1, Math.max(0, state.token - prefix));
-        const row = Math.floor(patch / COLUMNS) + { ArrowDown: 1, ArrowUp: -1 }[event.key] || 0, column = (patch % COLUMNS) + ({ ArrowRight: 1, ArrowLeft: -1 }[event.key] || 0);
-        const down = event.key === "ArrowDown" || event.key === "ArrowUp" ? row : Math.floor(patch / COLUMNS);
-        if (down >= 0 && down < ROWS && column >= 0 && column < COLUMNS) { state.token = prefix + down * COLUMNS + column; show(); }
+        const row = Math.floor(patch / COLUMNS) + ({ ArrowDown: 1, ArrowUp: -1 }[event.key] || 0);
+        const column = (patch % COLUMNS) + ({ ArrowRight: 1, ArrowLeft: -1 }[event.key] || 0);
+        if (row >= 0 && row < ROWS && column >= 0 && column < COLUMNS) { state.token = prefix + row * COLUMNS + column; show(); }
       }
       const buttons = others.map(([token, name]) => make("button", { type: "button", onclick: () => { state.token = token; show(); } }, name));
       const [label] = slider("Block", 0, DATA.blocks - 1, state.block, (value) => { state.block = value; show(); }, blockName);
       place.append(make("div", { class: "controls" }, label, ...buttons), make("p", { class: "small" }, "Click a patch, or move with the arrow keys on a photograph."), said,
-        make("div", { class: "two" }, ...ways.map((one) => make("div", {}, one.title, one.over, one.legend))),
+        make("div", { class: "two" }, ...ways.map((one) => make("div", { class: "asked" }, one.title, one.over, one.legend))),
         ...ways.flatMap((one) => [make("h3", {}, `All blocks: ${one.words}`), one.row]));
       show();
     },
@@ -425,7 +425,7 @@
   }
 
   function lineChart(series) { // a line over the blocks with its band, and a mark that can be moved
-    const wide = 380, high = 190, left = 50, right = 12, top = 26, low = 150;
+    const wide = 380, high = 180, left = 64, right = 12, top = 12, low = 138;
     const all = [...series.values, ...(series.low || []), ...(series.high || [])].filter((value) => value !== null);
     const least = Math.min(...all), most = Math.max(...all), span = most > least ? most - least : 1;
     const x = (block) => left + ((wide - left - right) * block) / Math.max(1, DATA.blocks - 1), y = (value) => low - ((low - top) * (value - least)) / span;
@@ -441,9 +441,9 @@
       draw("line", { x1: left, x2: wide - right, y1: low + 6, y2: low + 6, class: "axis" }),
       draw("text", { x: left - 6, y: y(most) + 4, "text-anchor": "end" }, number(most)), draw("text", { x: left - 6, y: y(least) + 4, "text-anchor": "end" }, number(least)),
       draw("text", { x: left, y: low + 22, "text-anchor": "middle" }, String(DATA.first + 1)), draw("text", { x: wide - right, y: low + 22, "text-anchor": "end" }, String(DATA.first + DATA.blocks)),
-      draw("text", { x: (left + wide) / 2, y: low + 36, "text-anchor": "middle" }, "Block"),
-      draw("text", { x: 4, y: 14 }, `${series.name} (${series.unit})${series.low ? ", band: " + series.interval : ""}`.slice(0, 62)));
-    return { element, mark(block) {
+      draw("text", { x: (left + wide) / 2, y: low + 36, "text-anchor": "middle" }, "Block"));
+    const said = make("figcaption", {}, `${series.name} (${series.unit})${series.low ? `, band: ${series.interval}` : ""}`);
+    return { element: make("figure", { class: "charted" }, said, element), mark(block) {
       const value = series.values[block];
       dot.setAttribute("visibility", value === null ? "hidden" : "visible");
       if (value !== null) { dot.setAttribute("cx", x(block)); dot.setAttribute("cy", y(value)); }

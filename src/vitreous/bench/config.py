@@ -3,24 +3,20 @@
 docs/benchmark.schema.json is the JSON Schema of it, for editors and other programs.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitreous.bench.data import LOADERS
 from vitreous.core.calls import read_call
-from vitreous.core.errors import DataError, InputError, UnknownNameError, VitreousError, near_matches
+from vitreous.core.errors import UnknownNameError, VitreousError, near_matches
 from vitreous.core.frame import Fit
+from vitreous.core.settings_file import MOST_BYTES, line_of, read_settings
 from vitreous.core.target import Contrast, Target
 from vitreous.methods._method import METHODS
 from vitreous.metrics._metric import METRICS
 from vitreous.worlds._files import read_text
-
-MOST_BYTES = 2**20
-MOST_FAULTS = 5  # told at once
 
 FolderName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,58}[A-Za-z0-9_-])?$")]
 """A name that is a folder on every system, and leads out of none."""
@@ -109,22 +105,9 @@ def read_config(path: str | Path) -> BenchmarkConfig:
     with line and field, and UnknownNameError for names of methods, metrics and loaders that do not exist.
     """
     text = read_text(Path(path), "The configuration", MOST_BYTES)
-    try:
-        # An alias can make a few lines stand for gigabytes, and no configuration needs one.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise InputError(f"{path} has an alias (*name).", "Write out what it stands for.")
-        tree, told = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        raise DataError(f"{path} is no YAML: {' '.join(str(problem).split())}.", "Correct it.") from problem
-    if not isinstance(told, dict) or tree is None:
-        raise InputError(f"{path} holds no fields.", "Write name, models and data: see docs/benchmark.md.")
-    _refuse_twice(tree, path)
-    try:
-        config = BenchmarkConfig.model_validate(told)
-    except ValidationError as problem:
-        faults = [_fault(fault, tree) for fault in problem.errors()[:MOST_FAULTS]]
-        raise InputError(f"{path}: {'; '.join(faults)}.", "See docs/benchmark.md for the fields.") from problem
-    check_names(config, lambda *place: f"{path}, line {_line(tree, place)}, ")
+    hint = "See docs/benchmark.md for the fields."
+    config, tree = read_settings(text, str(path), BenchmarkConfig, _fields_beside, hint)
+    check_names(config, lambda *place: f"{path}, line {line_of(tree, place)}, ")
     return config
 
 
@@ -151,59 +134,9 @@ def check_names(config: BenchmarkConfig, where: Any = lambda *_: "") -> None:
             )
 
 
-def _refuse_twice(node: yaml.Node, path: str | Path) -> None:
-    """Refuse a field that is given twice, of which YAML readers silently take the last."""
-    for each in _nodes(node):
-        seen: set[str] = set()
-        for key, _ in each.value if isinstance(each, yaml.MappingNode) else ():
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise InputError(f"{path}, line {line}: {key.value!r} is given twice.", "Remove one.")
-            seen.add(str(key.value))
-
-
-def _nodes(node: yaml.Node) -> Iterator[yaml.Node]:
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        yield each
-        if isinstance(each, yaml.MappingNode):
-            waiting += [value for _, value in each.value]
-        elif isinstance(each, yaml.SequenceNode):
-            waiting += each.value
-
-
-def _fault(fault: Any, tree: yaml.Node) -> str:
-    """Say in words what is wrong in which line and field."""
-    place = fault["loc"]
-    field = ".".join(str(part) for part in place)
-    told = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        near = near_matches(str(place[-1]), _fields_beside(place))
-        told = f"there is no such field. {near}".strip()
-    return f"line {_line(tree, place)}{', ' if field else ''}{field}: {told}"
-
-
 def _fields_beside(place: tuple[int | str, ...]) -> list[str]:
     if "Pair" in place:
         return list(Pair.model_fields)
     if len(place) > 2 and place[0] in {"models", "data"}:
         return list(ModelEntry.model_fields if place[0] == "models" else DataEntry.model_fields)
     return list(BenchmarkConfig.model_fields)
-
-
-def _line(node: yaml.Node, place: tuple[int | str, ...]) -> int:
-    """Give the line of a field, or of the nearest thing around it that is there."""
-    line: int = node.start_mark.line
-    for part in place:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1

@@ -325,7 +325,7 @@ def test_the_page_is_made_for_print_and_small_screens():
         {"grid": (4, 4)},
         {"numbers": {"x": HeadNumber(np.zeros((2, 2)), "u", "m")}},
         {"prefix": ()},
-        {"reading": np.ones(3)},
+        {"reading": np.ones(3), "attention": None},
         {"series": {"x": BlockSeries(np.zeros(2), "u", "m")}},
         {"focus": Focus(np.zeros((2, 2)), np.zeros(2))},
         {"relations": Relations(("a",), np.zeros((2, 1, 1)), "u", "m")},

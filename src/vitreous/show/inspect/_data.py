@@ -88,7 +88,7 @@ def packed_size(values: np.ndarray) -> int:
 def rounded(values: np.ndarray) -> Any:
     """Write an array as nested lists with six significant digits, NaN and infinities as None."""
     if values.ndim:
-        return [rounded(each) for each in values]
+        return [rounded(np.asarray(each)) for each in values]
     value = float(values)
     return float(f"{value:.6g}") if np.isfinite(value) else None
 

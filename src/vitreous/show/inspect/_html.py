@@ -37,7 +37,7 @@ def still(figure: Figure, described: str, label: str, width: int = 1000, *, last
     return (
         f'<figure class="frame {"lasting" if lasting else "still"}" role="region" aria-label="{safe(label)}: figure"'
         f' tabindex="0"><img src="{inline(buffer.getvalue())}" alt="{safe(first, 360)}" width="{wide}" height="{high}"'
-        f' style="width:{min(width, wide)}px"></figure>'
+        f' style="width:{min(width, wide)}px;min-width:{round(0.6 * min(width, wide))}px"></figure>'
     )
 
 

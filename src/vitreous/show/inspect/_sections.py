@@ -243,7 +243,6 @@ def _query(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"], attention
     rows, columns = content.grid
     middle = rows // 2 * columns + columns // 2
     token, name = (0, f"the {content.prefix[0]}") if content.prefix else (middle, "the patch in the middle")
-    weights = weights.astype(np.float64)
     words = token_query_text(weights, token, name, len(content.prefix), content.grid, content.first)
     figure = draw_token_query(weights, token, name, len(content.prefix), content.grid, photo=photo, first=content.first)
     html = still(figure, words, title, 1200) + told(words, title)

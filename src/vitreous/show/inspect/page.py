@@ -4,8 +4,6 @@ import base64
 import hashlib
 from importlib.resources import files
 
-import numpy as np
-
 from vitreous.show.inspect._data import embed, packed_size, page_data
 from vitreous.show.inspect._html import safe
 from vitreous.show.inspect._sections import READING_UNIT, sections_of
@@ -60,8 +58,8 @@ def flows_of(content: InspectContent) -> Flows | None:
     if content.attention is None or content.reading is None:
         return None
     return attention_flows(
-        content.attention.astype(np.float64),
-        content.reading.astype(np.float64),
+        content.attention,
+        content.reading,
         content.grid,
         names=content.tokens,
         suffix=len(content.suffix),

@@ -122,7 +122,8 @@ def strongest_flows(flows: Flows, most: int, blocks: tuple[int, int] | None = No
     for block in range(low, high + 1):
         shares = flows.steps[block] / whole
         nodes = len(shares)
-        ranks = np.argsort(-np.where(np.eye(nodes, dtype=bool), -1.0, shares), axis=None, kind="stable")[:most]
+        moving = np.where(np.eye(nodes, dtype=bool), -1.0, shares)  # what stays comes last, and is cut off
+        ranks = np.argsort(-moving, axis=None, kind="stable")[: min(most, nodes * (nodes - 1))]
         places = [node * (nodes + 1) for node in range(nodes)] + [int(place) for place in ranks]
         candidates = [Flow(block, place // nodes, place % nodes, float(shares.flat[place])) for place in places]
         found += [flow for flow in candidates if flow.share > 0]

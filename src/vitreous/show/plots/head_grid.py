@@ -99,6 +99,9 @@ def head_grid_text(
     lines = [f"Maps of {blocks} blocks with {heads} heads each, in {unit}{ordered}."]
     for block, head in order[:most]:
         each = maps[block, head]
+        if np.isnan(each).all():
+            lines.append(f"Block {first + block + 1} head {head + 1}: no values.")
+            continue
         row, column = np.unravel_index(int(np.nanargmax(each)), each.shape)
         where = place_words(row + 0.5, column + 0.5, each.shape)
         value = "" if by is None else f", {by} {number_words(float(chosen(numbers, by).values[block, head]))}"

@@ -48,7 +48,7 @@ def draw_head_heatmap(
         name, number = list(numbers.items())[place]
         scale = number_scale(number)
         _table(axes, number, scale, first)
-        axes.set_title(plain(name), fontsize=TEXT, loc="left", fontweight="bold")
+        axes.set_title(plain(name, 50), fontsize=TEXT, loc="left", fontweight="bold")
         colour_bar(bar, scale)
     return figure
 

@@ -123,12 +123,14 @@ def test_with_a_plain_mean_the_patches_have_the_mean_score():
         assert torch.allclose(patch_evidence(trace).mean((1, 2)), trace.score, atol=1e-5)
 
 
-def test_many_patches_are_read_in_parts(monkeypatch):
+def test_what_does_not_fit_into_a_pass_is_read_in_parts(monkeypatch):
     vit = FAMILIES["timm registers, map"].open()
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:
-        expected = patch_evidence(trace)
-        monkeypatch.setattr("vitreous.analysis.logit_lens.MOST_TOKENS", 5 * vit.tokens)
-        assert torch.allclose(patch_evidence(trace), expected, atol=1e-5)
+        evidence, logits = patch_evidence(trace), lens_logits(trace)
+    monkeypatch.setattr("vitreous.analysis.logit_lens.MOST_TOKENS", 5 * vit.tokens)
+    with vit.trace(random_images(vit, 2), [0, 1]) as trace:
+        assert torch.allclose(patch_evidence(trace), evidence, atol=1e-5)
+        assert torch.allclose(lens_logits(trace), logits, atol=1e-5)
 
 
 def test_embeddings_have_a_score_alone_and_a_capture_its_own_positions():

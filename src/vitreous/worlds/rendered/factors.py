@@ -25,9 +25,10 @@ def factor_table(samples: Sequence[Sample]) -> dict[str, Factor]:
     camera. Many shapes look the same after a part of a turn, and round ones after any: yaw is not always there to find.
 
     Of all else: "things" (how many, the target among them), the patterns of "floor" and "wall" and how bright the first
-    of their two colours is ("floor_brightness", "wall_brightness"), the light's "light_azimuth" as seen from the camera, "light_elevation" and "irradiance", and the camera's "camera_azimuth",
-    "camera_elevation" and "camera_distance". Groups are "colour", "shape", "material", "size", "position", "yaw",
-    "context", "light" and "camera".
+    of their two colours is ("floor_brightness", "wall_brightness"), the light's "light_azimuth" as seen from the
+    camera, "light_elevation" and "irradiance", and the camera's "camera_azimuth", "camera_elevation" and
+    "camera_distance". Groups are "colour", "shape", "material", "size", "position", "yaw", "context", "light" and
+    "camera".
 
     They are drawn independently of one another, except that colours describe one another, that angles "as seen from the
     camera" have its azimuth in them, that scenes are drawn anew until the target is seen, and that boxes depend a

@@ -56,10 +56,31 @@ def write_record(
     index  the image's place in the trace's batch
     notes  what the method remarked about this map
     """
+    return record_of_pass(
+        vit, trace, image, index, predictions,
+        method=method.name, paper=method.paper, parameters=parameters, notes=notes, seed=seed, seconds=seconds,
+    )  # fmt: skip
+
+
+def record_of_pass(
+    vit: Vit,
+    trace: Trace,
+    image: Prepared,
+    index: int,
+    predictions: tuple[Prediction, ...],
+    *,
+    method: str,
+    paper: str | None,
+    parameters: Mapping[str, Any],
+    notes: tuple[str, ...],
+    seed: int,
+    seconds: float,
+) -> Provenance:
+    """Write the record of whatever was made from one image of a trace, under the name `method`."""
     return Provenance(
-        method=method.name,
+        method=method,
         parameters=dict(parameters),
-        paper=method.paper,
+        paper=paper,
         target=trace.target.names[index],
         score=float(trace.score[index].detach()),
         predictions=predictions,

@@ -91,9 +91,18 @@ def head_agreement(trace: Trace, top: float = 0.1) -> HeadAgreement:
     Raises InputError for a share outside 0 to 1, and MethodNotApplicableError for models without plain attention over
     one set of tokens.
     """
+    return agreement_of(patch_attention(trace), trace.vit.grid, top, trace.first)
+
+
+def agreement_of(
+    looks: Float[Tensor, "b l h p"], grid: tuple[int, int], top: float = 0.1, first: int = 0
+) -> HeadAgreement:
+    """Compare heads by what they attend to among patches, each summing to 1, however that was measured.
+
+    For attention that was read by rows, see `vit.row_wise`. Arguments and errors as in `head_agreement`.
+    """
     if not 0 < top < 1:
         raise InputError(f"top={top} is no share of the patches.", "Give a number above 0 and below 1, such as 0.1.")
-    looks = patch_attention(trace)
     divergence = torch.stack([_every_pair(block) for block in looks.unbind(1)], 1)
     ranks = unit_ranks(looks)
     blocks = looks.nanmean(2)
@@ -110,11 +119,11 @@ def head_agreement(trace: Trace, top: float = 0.1) -> HeadAgreement:
         block_divergence=_every_pair(blocks),
         block_correlation=block_ranks @ block_ranks.transpose(-1, -2),
         isolation=_mean_of_others(divergence),
-        converging=share.reshape(-1, *trace.vit.grid),
+        converging=share.reshape(-1, *grid),
         top=count,
         agreed=agreed,
         chance=_by_chance(agreed, every.shape[1], count, looks.shape[-1]),
-        first=trace.first,
+        first=first,
     )
 
 

@@ -151,7 +151,7 @@ def role_measures(trace: Trace) -> RoleMeasures:
     """Measure what roles are told by, for each image of a trace."""
     numbers = head_numbers(trace)
     offsets = head_offsets(trace, min(RADIUS, max(max(trace.vit.grid) - 1, 1)))
-    even = patch_distances(trace).mean().to(numbers.distance.device)
+    even = patch_distances(trace.vit).mean().to(numbers.distance.device)
     sink = numbers.sink_mass.masked_fill(numbers.sink < trace.vit.prefix, 0.0)
     return RoleMeasures(
         numbers.distance / even, offsets.mass, numbers.prefix_mass, sink, numbers.self_mass, trace.first

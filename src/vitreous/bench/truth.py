@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from PIL import Image
 from scipy.ndimage import map_coordinates
 from torch import Tensor
@@ -12,8 +12,9 @@ from torch import Tensor
 from vitreous._prepare import Prepared
 from vitreous.core.errors import TargetError
 from vitreous.core.fit import photo_to_input
-from vitreous.core.frame import Box, Frame
+from vitreous.core.frame import Frame
 from vitreous.core.images import read_photo
+from vitreous.core.on_input import box_on_input, pixel_centres, sampled, shows_photo
 from vitreous.core.target import find_label
 from vitreous.metrics._case import HumanTruth, SceneTruth, Truth
 from vitreous.vit.vit import Vit
@@ -29,16 +30,16 @@ def truth_of(vit: Vit, samples: Samples, sample: Sample, prepared: Prepared) -> 
     """
     frame = prepared.frame
     down, across = pixel_centres(frame)
-    void = ~_on_photo(frame, down, across)
+    void = ~shows_photo(frame, down, across)
     mask = sample.mask()
     if mask is not None:
-        void |= _sampled(mask.void, down, across)
+        void |= sampled(mask.void, down, across)
     scene = sample if isinstance(sample, SceneSample) else None
     return Truth(
         label=class_of(vit, samples, sample),
-        mask=None if mask is None else torch.from_numpy(_sampled(mask.inside, down, across) & ~void),
+        mask=None if mask is None else torch.from_numpy(sampled(mask.inside, down, across) & ~void),
         void=torch.from_numpy(void),
-        boxes=tuple(box for region in sample.regions if region.box for box in _box_on_input(region.box, frame)),
+        boxes=tuple(box for region in sample.regions if region.box for box in box_on_input(region.box, frame)),
         human=tuple(HumanTruth(each.name, _spread(each.read(), frame, down, across)) for each in sample.human),
         scene=None if scene is None else partial(_scene_truth, vit, scene, frame),
         stressed=None if scene is None else partial(_under_stress, vit, scene, frame),
@@ -61,37 +62,6 @@ def class_of(vit: Vit, samples: Samples, sample: Sample) -> int | None:
     return sample.index if alike and sample.index is not None and sample.index < vit.outputs else None
 
 
-def pixel_centres(frame: Frame) -> tuple[Float[np.ndarray, " H"], Float[np.ndarray, " W"]]:
-    """Give where the centres of the input's pixel rows and columns lie on the photograph, in its pixels."""
-    height, width = frame.input_size
-    return (
-        np.array([frame.to_photo(0.0, row + 0.5)[1] for row in range(height)]),
-        np.array([frame.to_photo(column + 0.5, 0.0)[0] for column in range(width)]),
-    )
-
-
-def _on_photo(frame: Frame, down: np.ndarray, across: np.ndarray) -> Bool[np.ndarray, "H W"]:
-    """Say which pixels of the input show the photograph, and which padding."""
-    height, width = frame.photo_size
-    return np.outer((down >= 0) & (down < height), (across >= 0) & (across < width))
-
-
-def _sampled(values: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """Take from a picture of the photograph's size the pixel in which each centre lies; beyond it, the nearest."""
-    rows = np.clip(np.floor(down), 0, values.shape[0] - 1).astype(np.intp)
-    columns = np.clip(np.floor(across), 0, values.shape[1] - 1).astype(np.intp)
-    return values[np.ix_(rows, columns)]
-
-
-def _box_on_input(box: Box, frame: Frame) -> list[Box]:
-    """Move a box to the input and clip it there; nothing if no part of it is seen."""
-    left, top = frame.to_input(box[0], box[1])
-    right, bottom = frame.to_input(box[2], box[3])
-    height, width = frame.input_size
-    left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
-    return [(left, top, right, bottom)] if left < right and top < bottom else []
-
-
 def _spread(values: np.ndarray, frame: Frame, down: np.ndarray, across: np.ndarray) -> Float[Tensor, "H W"]:
     """Interpolate a map whose grid covers the whole photograph, by straight lines between the centres of its cells."""
     rows = down / frame.photo_size[0] * values.shape[0] - 0.5
@@ -104,7 +74,7 @@ def _scene_truth(vit: Vit, sample: SceneSample, frame: Frame) -> SceneTruth:
     """Render, or load, the scene without each of its things, and give it as the model sees it."""
     down, across = pixel_centres(frame)
     removed = [_as_input(vit, removal.image, frame) for removal in sample.removals()]
-    coverage = [_sampled(sample.coverage(thing), down, across) for thing in range(len(sample.things))]
+    coverage = [sampled(sample.coverage(thing), down, across) for thing in range(len(sample.things))]
     names = tuple(thing.shape for thing in sample.things)
     return SceneTruth(torch.stack(removed), torch.from_numpy(np.stack(coverage)), names)
 

@@ -1,0 +1,246 @@
+"""Inspecting images: what heads, blocks, tokens and objects do in one pass, each image by itself."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from vitreous._explain import Sources
+from vitreous._head_table import head_table, head_table_by_rows
+from vitreous._inspection import Inspection
+from vitreous._objects import Objects, found_regions, masks_of
+from vitreous._plan import Targets, one_target_each
+from vitreous._prepare import Prepared, prepare
+from vitreous._record import record_of_pass, top_predictions
+from vitreous.analysis.context import Dependence, dependence
+from vitreous.analysis.focus import focus, track
+from vitreous.analysis.head_agreement import agreement_of, head_agreement
+from vitreous.analysis.head_roles import head_roles
+from vitreous.analysis.logit_lens import LogitLens, logit_lens
+from vitreous.analysis.relations import Relations, relate
+from vitreous.analysis.token_query import name_outliers, name_tokens
+from vitreous.core.errors import InputError, MethodNotApplicableError, VitreousError
+from vitreous.core.frame import Fit
+from vitreous.core.target import Target, check_targets, label_of
+from vitreous.vit.ambient import exact
+from vitreous.vit.memory import bytes_per_image, free_bytes
+from vitreous.vit.passes import Capture
+from vitreous.vit.row_wise import reading_attention
+from vitreous.vit.trace import Trace
+from vitreous.vit.vit import Vit, check_form
+
+WHOLE = Capture(pixels=False, inputs=False, tokens=False)
+Named: TypeAlias = Objects | Sequence[Objects | None] | None
+
+
+def inspect(
+    vit: Vit,
+    images: Sources,
+    target: Targets = None,
+    fit: Fit = "crop",
+    *,
+    objects: Named = None,
+    ablation: bool = True,
+    draws: int = 49,
+    by_rows: bool | None = None,
+    seed: int = 0,
+) -> list[Inspection]:
+    """Look inside the model while it predicts each image: heads, blocks, tokens, and objects if there are any.
+
+    vit       an opened model with plain attention
+    images    paths, PIL images, or a tensor "b 3 H W" in [0, 1] of the model's size; one counts as a list of one
+    target    the class that importance, evidence by block and the effect of removals are about; as in `explain`
+    fit       how a photograph becomes the model's input, as in `explain`
+    objects   by name, boxes (left, top, right, bottom) in pixels of the photograph, or masks of its size; a list with
+              one such mapping for each image. None: the regions of the default method's map stand for objects. Empty:
+              no objects at all
+    ablation  whether every head is silenced in turn, which costs most of the time: l * h passes, each from its own
+              block on
+    draws     random sets of background patches that the removal of each object is held against; 0 for no removals
+    by_rows   read attention a few rows at a time instead of keeping it, for models with many tokens; what needs it
+              whole is then left out, and the result says so. None: where keeping it takes over half of the free memory
+    seed      of the draws that the effect of removals is held against
+
+    Gives an `Inspection` for each image, in order: its fields hold every number, `save` writes them as a page and as
+    JSON. Errors as in `explain`; MethodNotApplicableError for models without plain attention.
+
+    >>> import vitreous as vt
+    >>> vit = vt.open_vit("bundled:scenes")
+    >>> (inside,) = vt.inspect(vit, vt.worlds.scenes()[0].photo().image, ablation=False)
+    >>> inside.numbers["distance"].unit
+    'pixels of the model input'
+    """
+    sources = images if isinstance(images, Tensor | list | tuple) else [images]
+    found = []
+    for result in inspect_each(
+        vit, sources, target, fit, objects=objects, ablation=ablation, draws=draws, by_rows=by_rows, seed=seed
+    ):
+        if isinstance(result, VitreousError):
+            raise result
+        found.append(result)
+    return found
+
+
+def inspect_each(
+    vit: Vit,
+    images: Any,
+    target: Targets = None,
+    fit: Fit = "crop",
+    *,
+    objects: Named = None,
+    ablation: bool = True,
+    draws: int = 49,
+    by_rows: bool | None = None,
+    seed: int = 0,
+) -> Iterator[Inspection | VitreousError]:
+    """Inspect one image after the other, giving the error in place of the result where an image met one.
+
+    Arguments as in `inspect`, but `images` is a sequence or a tensor. What concerns all images alike is raised.
+    """
+    _ = vit.plain_readout  # raises for models without plain attention
+    if isinstance(images, Tensor):
+        check_form(images, vit.preprocessing.size)
+    if len(images) == 0:
+        raise InputError("images is empty.", "Give at least one image.")
+    targets = one_target_each(target, len(images))
+    check_targets(targets, vit.outputs, vit.labels, vit.has_classes)
+    named = _one_each(objects, len(images))
+    too_much = bytes_per_image(vit, WHOLE) > free_bytes(vit.device) / 2
+    for index, (wanted, things) in enumerate(zip(targets, named, strict=True)):
+        prepared = prepare(vit, images, index, fit)
+        if isinstance(prepared, VitreousError):
+            yield prepared
+            continue
+        try:
+            yield _Look(vit, prepared, wanted, ablation, draws, too_much if by_rows is None else by_rows, seed).at(
+                things
+            )
+        except VitreousError as problem:
+            yield problem
+
+
+def _one_each(objects: Named, count: int) -> Sequence[Objects | None]:
+    if objects is None or not isinstance(objects, list | tuple):
+        return [objects] * count  # type: ignore[list-item]
+    if len(objects) != count:
+        raise InputError(f"objects is a list of {len(objects)}.", f"Give one mapping for each of {count} images.")
+    return objects
+
+
+class _Look:
+    """One image being inspected; what could not be had is collected in `left_out`."""
+
+    def __init__(
+        self, vit: Vit, prepared: Prepared, target: Target, ablation: bool, draws: int, by_rows: bool, seed: int
+    ) -> None:
+        self.vit, self.prepared, self.target = vit, prepared, target
+        self.ablation, self.draws, self.by_rows, self.seed = ablation, draws, by_rows, seed
+        self.left_out: list[str] = []
+
+    def at(self, objects: Objects | None) -> Inspection:
+        """Inspect the image with these objects."""
+        began = time.perf_counter()
+        images = self.prepared.image[None]
+        capture = Capture(first=len(self.vit.blocks) - 1, graph=False) if self.by_rows else WHOLE
+        with exact(self.vit.device), self.vit.trace(images, [self.target], capture=capture, seed=self.seed) as trace:
+            inside = self._rows(trace, images) if self.by_rows else self._whole(trace)
+            names, masks, found = self._objects(objects)
+            related, depends = self._related(trace, masks) if names else (None, ())
+            record = record_of_pass(
+                self.vit, trace, self.prepared, 0, top_predictions(self.vit, trace)[0],
+                method="inspect", paper=None, parameters={"ablation": self.ablation, "draws": self.draws, "by_rows": self.by_rows},
+                notes=(), seed=self.seed, seconds=time.perf_counter() - began,
+            )  # fmt: skip
+            return Inspection(
+                provenance=record,
+                frame=self.prepared.frame,
+                image=self.prepared.image,
+                tokens=name_tokens(self.vit),
+                reading=trace.reading[0].detach().float().cpu(),
+                reads=self.vit.plain_readout.describe(),
+                objects=names,
+                found=found,
+                relations=related,
+                dependence=depends,
+                left_out=tuple(self.left_out),
+                **inside,
+            )
+
+    def _whole(self, trace: Trace) -> dict[str, Any]:
+        """Measure all there is, from the attention that the trace kept."""
+        agreement = head_agreement(trace)
+        lens = logit_lens(trace)
+        attention = [each.detach().float() for each in trace.attention]
+        read = [torch.einsum("n,hnm->hm", trace.reading[0].detach().float(), each[0]) for each in attention]
+        return {
+            "readings": torch.stack(read).cpu(),
+            "attention": torch.stack([each[0].mean(0) for each in attention]).cpu(),
+            "numbers": head_table(trace, agreement, self.ablation, self.left_out),
+            "roles": head_roles(trace),
+            "agreement": agreement,
+            "focus": focus(trace),
+            "lens": lens,
+            "classes": self._classes(lens),
+            "outliers": name_outliers(trace)[0],
+        }
+
+    def _rows(self, trace: Trace, images: Tensor) -> dict[str, Any]:
+        """Measure what needs no attention matrix as a whole."""
+        vit = self.vit
+        self.left_out.append(
+            "Attention was read by rows and not kept, because it is large: importance and silencing of heads, roles,"
+            " evidence by block, the query of tokens and the flow map are left out."
+        )
+        readings = reading_attention(vit, images)
+        trace.forwards += 2
+        looks = trace.patches(readings)
+        looks = looks / looks.sum(-1, keepdim=True)
+        agreement = agreement_of(looks, vit.grid)
+        maps = looks.nanmean(2).reshape(1, -1, *vit.grid)
+        return {
+            "readings": readings[0].cpu(),
+            "attention": None,
+            "numbers": head_table_by_rows(vit, images, agreement),
+            "roles": None,
+            "agreement": agreement,
+            "focus": track(maps, vit.patch),
+            "lens": None,
+            "classes": (),
+            "outliers": name_outliers(trace)[0],
+        }
+
+    def _classes(self, lens: LogitLens) -> tuple[tuple[str, ...], ...]:
+        if lens.top is None:
+            return ()
+        return tuple(tuple(label_of(index, self.vit.labels) for index in each) for each in lens.top[0].tolist())
+
+    def _objects(self, objects: Objects | None) -> tuple[tuple[str, ...], Tensor, bool]:
+        """Bring the objects to the model's input, or find regions."""
+        if objects is not None:
+            names, masks, unseen = masks_of(objects, self.prepared.frame)
+            self.left_out += unseen
+            return names, masks, False
+        try:
+            names, masks = found_regions(self.vit, self.prepared, self.target)
+        except MethodNotApplicableError as problem:
+            self.left_out.append(f"No regions were found to relate: {problem.cause}")
+            names, masks = (), torch.zeros(0, *self.vit.preprocessing.size, dtype=torch.bool)
+        return names, masks, True
+
+    def _related(self, trace: Trace, masks: Tensor) -> tuple[Relations | None, tuple[Dependence, ...]]:
+        """Measure attention between objects, and what the score loses without each."""
+        related = None if self.by_rows else self._tried("Relations", lambda: relate(trace, [masks])[0])
+        if not self.draws:
+            return related, ()
+        depends = self._tried("Removals", lambda: tuple(dependence(trace, [masks], self.draws)[0]))
+        return related, depends or ()
+
+    def _tried(self, what: str, measure: Callable[[], Any]) -> Any:
+        """Measure, or note why that is not to be had on this model."""
+        try:
+            return measure()
+        except (InputError, MethodNotApplicableError) as problem:
+            self.left_out.append(f"{what}: {problem.cause}")
+            return None

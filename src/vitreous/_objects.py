@@ -1,0 +1,95 @@
+"""Objects of one photograph as masks on the model's input: those that are named, or regions that a map finds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vitreous._explain import explain
+from vitreous._prepare import Prepared
+from vitreous.analysis.relations import box_masks
+from vitreous.core.defaults import DEFAULT_METHOD
+from vitreous.core.errors import InputError
+from vitreous.core.frame import Box, Frame
+from vitreous.core.images import read_photo
+from vitreous.core.on_input import box_on_input, pixel_centres, sampled, shows_photo
+from vitreous.core.regions import choose_threshold, parts_above
+from vitreous.core.target import Target
+from vitreous.vit.vit import Vit
+
+Objects: TypeAlias = Mapping[str, Any]
+"""By name, a box (left, top, right, bottom) in pixels of the photograph, or a mask: Bool "height width" of its size, or
+the path of a picture of its size whose pixels above half brightness are inside."""
+
+MOST_FOUND = 6
+LEAST_SHARE = 0.03
+"""Share of the map's positive relevance that a region must hold to be listed."""
+
+
+def masks_of(objects: Objects, frame: Frame) -> tuple[tuple[str, ...], Bool[Tensor, "k H W"], tuple[str, ...]]:
+    """Bring objects to the model's input. Gives the names of those that are seen there, their masks, and what is not.
+
+    A pixel of the input is inside a mask if its centre is. Raises InputError for what is neither a box nor a mask of
+    the photograph's size.
+    """
+    named = {name: _mask(name, found, frame) for name, found in objects.items()}
+    patched = {name: _on_patches(mask, frame) for name, mask in named.items()}
+    seen = tuple(name for name in named if patched[name].any())
+    unseen = tuple(f"{name} lies outside of what the model saw." for name in named if name not in seen)
+    size = frame.input_size
+    masks = torch.stack([named[name] for name in seen]) if seen else torch.zeros(0, *size, dtype=torch.bool)
+    return seen, masks, unseen
+
+
+def found_regions(vit: Vit, prepared: Prepared, target: Target) -> tuple[tuple[str, ...], Bool[Tensor, "k H W"]]:
+    """Find regions of the default method's map: connected patches above Otsu's threshold, those of most mass first.
+
+    They are named "region 1" and so on. None where the map is constant. Costs one call of `explain`.
+    """
+    (heatmap,) = explain(vit, prepared.image[None], DEFAULT_METHOD, target)
+    positive: Float[np.ndarray, "rows columns"] = np.clip(heatmap.relevance, 0, None)
+    size = prepared.frame.input_size
+    if heatmap.uninformative or not positive.any():
+        return (), torch.zeros(0, *size, dtype=torch.bool)
+    threshold, _ = choose_threshold(positive.ravel(), "otsu")
+    parts = sorted(parts_above(positive, positive > threshold, LEAST_SHARE), key=lambda part: -part.share)[:MOST_FOUND]
+    masks = torch.zeros(len(parts), *size, dtype=torch.bool)
+    high, wide = vit.patch
+    for mask, part in zip(masks, parts, strict=True):
+        patches = np.zeros(positive.shape, dtype=bool)
+        patches[part.window] = part.inside
+        pixels = torch.from_numpy(patches.repeat(high, 0).repeat(wide, 1))[: size[0], : size[1]]
+        mask[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return tuple(f"region {number + 1}" for number in range(len(parts))), masks
+
+
+def _mask(name: str, found: Any, frame: Frame) -> Bool[Tensor, "H W"]:
+    if isinstance(found, tuple | list) and len(found) == 4:
+        box: Box = (float(found[0]), float(found[1]), float(found[2]), float(found[3]))
+        if not (box[0] < box[2] and box[1] < box[3]):
+            raise InputError(f"The box of {name!r}, {box}, has no extent.", "Give left < right and top < bottom.")
+        placed = box_on_input(box, frame)
+        return box_masks(placed, frame.input_size).any(0)
+    values = _read(found) if isinstance(found, str | Path) else np.asarray(found)
+    if values.shape != frame.photo_size:
+        raise InputError(
+            f"The object {name!r} is {type(found).__name__} of shape {values.shape}.",
+            f"Give a box of four numbers, or a mask of the photograph's size {frame.photo_size} (height, width).",
+        )
+    down, across = pixel_centres(frame)
+    return torch.from_numpy(sampled(values.astype(bool), down, across) & shows_photo(frame, down, across))
+
+
+def _read(path: str | Path) -> np.ndarray:
+    """Read a mask from a picture."""
+    return np.asarray(read_photo(path).image.convert("L")) > 127
+
+
+def _on_patches(mask: Bool[Tensor, "H W"], frame: Frame) -> Bool[Tensor, "rows columns"]:
+    """Give the part of a mask that lies on whole patches."""
+    (rows, columns), (high, wide) = frame.grid, frame.patch
+    return mask[: rows * high, : columns * wide]

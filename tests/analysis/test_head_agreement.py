@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import timm
 import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import rankdata, spearmanr
@@ -13,7 +14,7 @@ import vitreous as vt
 from contracts.families import FAMILIES, random_images
 from oracles.planted import open_planted, planted_images
 from vitreous.analysis.head_agreement import head_agreement, outlying_heads, patch_attention
-from vitreous.core.errors import InputError
+from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.vit.trace import Trace
 
 EVERY = pytest.mark.parametrize("family", FAMILIES)
@@ -263,3 +264,15 @@ def test_blocks_before_the_capture_are_left_out():
 def test_a_share_out_of_range_is_refused(vit, top):
     with vit.trace(random_images(vit, 1), 0) as trace, pytest.raises(InputError, match="is no share"):
         head_agreement(trace, top=top)
+
+
+def test_a_model_without_plain_attention_is_refused():
+    model = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=32, embed_dim=24, depths=(1, 1), num_heads=(1, 2), window_size=4
+    ).eval()
+    plain = vt.Preprocessing(size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
+    vit = vt.open_vit(model, preprocessing=plain, require_attention=False)
+    with vit.trace(random_images(vit, 1), 0) as trace:
+        for function in (head_agreement, patch_attention):
+            with pytest.raises(MethodNotApplicableError, match="no plain attention"):
+                function(trace)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 import vitreous as vt
@@ -13,7 +14,7 @@ from contracts.families import FAMILIES, random_images
 from oracles.planted import open_planted, planted_images
 from vitreous.analysis.head_offsets import at_offset, favourite, head_offsets
 from vitreous.analysis.head_roles import RoleThresholds, head_roles, role_measures, roles_of
-from vitreous.core.errors import InputError
+from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.vit.trace import Trace
 
 EVERY = pytest.mark.parametrize("family", FAMILIES)
@@ -269,3 +270,21 @@ def test_a_later_block_is_named_as_such():
         found = head_roles(trace)
     assert found.first == 1
     assert len(found.heads) == 1
+
+
+def test_a_model_without_plain_attention_is_refused():
+    model = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=32, embed_dim=24, depths=(1, 1), num_heads=(1, 2), window_size=4
+    ).eval()
+    plain = vt.Preprocessing(size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
+    vit = vt.open_vit(model, preprocessing=plain, require_attention=False)
+    with vit.trace(random_images(vit, 1), 0) as trace:
+        for function in (head_roles, head_offsets):
+            with pytest.raises(MethodNotApplicableError, match="no plain attention"):
+                function(trace)
+
+
+def test_a_single_patch_has_no_roles():
+    vit = open_planted(grid=(1, 1))
+    with vit.trace(random_images(vit, 1), 0) as trace, pytest.raises(InputError, match="no neighbours"):
+        head_roles(trace)

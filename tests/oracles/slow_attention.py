@@ -1,5 +1,6 @@
 """Slow oracles of the methods that show attention: one head and one block at a time, every matrix in full."""
 
+import math
 import statistics as python_statistics
 
 import torch
@@ -29,6 +30,39 @@ def mean_attention(
     blocks = numbers(run, first, last)
     maps = [read_row(vit, run, fuse(chosen(run.attention[block], head))) for block in blocks]
     return finish(vit, run, sum(maps) / len(maps), blocks, outliers)
+
+
+def divergence(one: list[float], other: list[float]) -> float:
+    """Give the Jensen-Shannon divergence in bits, as the mean of two Kullback-Leibler divergences."""
+    middle = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+    return sum(
+        sum(share * math.log2(share / mean) for share, mean in zip(given, middle, strict=True) if share > 0) / 2
+        for given in (one, other)
+    )
+
+
+def consensus_attention(
+    vit: SlowViT,
+    pixels: Tensor,
+    _score: Score,
+    sharpness: float = 1.0,
+    first: int = 0,
+    last: int = -1,
+    outliers: str = "keep",
+) -> Tensor:
+    run = vit.run(pixels)
+    blocks = numbers(run, first, last)
+    total = torch.zeros(vit.grid, dtype=torch.float64)
+    for block in blocks:
+        given = [read_row(vit, run, head) for head in run.attention[block]]
+        looks = [(each / each.sum()).flatten().tolist() for each in given]
+        weights = []
+        for place, look in enumerate(looks):
+            others = [1 - divergence(look, other) for number, other in enumerate(looks) if number != place]
+            weights.append(python_statistics.fmean(others) ** sharpness)
+        for weight, each in zip(weights, given, strict=True):
+            total = total + weight / sum(weights) * each / len(blocks)
+    return finish(vit, run, total, blocks, outliers)
 
 
 def discard_smallest(vit: SlowViT, matrix: Tensor, discard: float) -> Tensor:

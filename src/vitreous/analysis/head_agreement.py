@@ -129,6 +129,7 @@ def agreement_of(
 
 def patch_attention(trace: Trace) -> Float[Tensor, "b l h p"]:
     """Give what the reading attends to among patches, in every captured block and head, each scaled to sum to 1."""
+    _ = trace.readout  # raises where there are no plain tokens
     rows = [trace.patches(read_rows(trace, attention.detach()).float()) for attention in trace.attention]
     looks = torch.stack(rows, 1)
     return looks / looks.sum(-1, keepdim=True)

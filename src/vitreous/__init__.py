@@ -10,6 +10,9 @@ compare                     several methods on the same images, sharing one trac
                             `Heatmap`
 explain_each                the same one batch at a time, with errors as results, for long lists
 list_methods                the names that `method` and `methods` accept
+inspect                     heads, blocks, tokens and objects of each image, as numbers and as a page: an `Inspection`
+inspect_each                the same one image at a time, with errors as results
+analysis                    the questions that `inspect` asks, one by one, and those about data sets
 randomised                  a copy of a model with random weights, to see whether a map depends on what was learned
 evaluate                    methods, metrics and samples in, rows with their costs out: an `Evaluation`
 list_metrics                the names that `metrics` accepts
@@ -38,9 +41,11 @@ from typing import TYPE_CHECKING, Any
 from vitreous._version import __version__
 
 if TYPE_CHECKING:
-    from vitreous import worlds
+    from vitreous import analysis, worlds
     from vitreous._doctor import doctor
     from vitreous._explain import compare, explain, explain_each, list_methods
+    from vitreous._inspect import inspect, inspect_each
+    from vitreous._inspection import Inspection
     from vitreous.bench.evaluate import Evaluation, evaluate, list_metrics
     from vitreous.core.errors import VitreousError
     from vitreous.core.frame import Frame
@@ -60,6 +65,7 @@ _HOME = {
     "Evaluation": "vitreous.bench.evaluate",
     "Frame": "vitreous.core.frame",
     "Heatmap": "vitreous.core.heatmap",
+    "Inspection": "vitreous._inspection",
     "Preprocessing": "vitreous.core.preprocessing",
     "Provenance": "vitreous.core.provenance",
     "Trace": "vitreous.vit.trace",
@@ -70,6 +76,8 @@ _HOME = {
     "evaluate": "vitreous.bench.evaluate",
     "explain": "vitreous._explain",
     "explain_each": "vitreous._explain",
+    "inspect": "vitreous._inspect",
+    "inspect_each": "vitreous._inspect",
     "list_methods": "vitreous._explain",
     "list_metrics": "vitreous.bench.evaluate",
     "open_vit": "vitreous.vit.open",
@@ -82,17 +90,21 @@ __all__ = [
     "Evaluation",
     "Frame",
     "Heatmap",
+    "Inspection",
     "Preprocessing",
     "Provenance",
     "Trace",
     "Vit",
     "VitreousError",
     "__version__",
+    "analysis",
     "compare",
     "doctor",
     "evaluate",
     "explain",
     "explain_each",
+    "inspect",
+    "inspect_each",
     "list_methods",
     "list_metrics",
     "open_vit",
@@ -106,8 +118,8 @@ def __getattr__(name: str) -> Any:
 
     Raises AttributeError for any other name, as a module without this function would.
     """
-    if name == "worlds":
-        return import_module("vitreous.worlds")
+    if name in {"analysis", "worlds"}:
+        return import_module(f"vitreous.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'vitreous' has no attribute {name!r}")
     found = getattr(import_module(_HOME[name]), name)

@@ -34,20 +34,26 @@ MEANINGS: dict[str, tuple[str, str, bool]] = {
     "sink_mass": (SHARE, "The largest share that any single token gets from all patches on average.", False),
     "isolation": (
         "bits",
-        ("Mean Jensen-Shannon divergence from the other heads of the block in what the prediction's tokens attend to:"
-        " 0 for the same places, 1 for no place in common."),
+        (
+            "Mean Jensen-Shannon divergence from the other heads of the block in what the prediction's tokens attend"
+            " to: 0 for the same places, 1 for no place in common."
+        ),
         False,
     ),
     "importance": (
         "score",
-        ("Size of the slope of the score as the head's output is made larger (Michel et al. 2019). A slope, not an"
-        " effect: silencing may do something else."),
+        (
+            "Size of the slope of the score as the head's output is made larger (Michel et al. 2019). A slope, not an"
+            " effect: silencing may do something else."
+        ),
         False,
     ),
     "ablation": (
         "score",
-        ("By how much the score falls when the head is silent, by an intervention; below zero the head speaks against"
-        " the class. Heads that do the same stand in for each other, so that effects do not add up."),
+        (
+            "By how much the score falls when the head is silent, by an intervention; below zero the head speaks"
+            " against the class. Heads that do the same stand in for each other, so that effects do not add up."
+        ),
         True,
     ),
 }

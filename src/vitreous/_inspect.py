@@ -1,7 +1,9 @@
 """Inspecting images: what heads, blocks, tokens and objects do in one pass, each image by itself."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from vitreous._explain import Sources
 from vitreous._head_table import head_table, head_table_by_rows
 from vitreous._inspection import Inspection
-from vitreous._objects import Objects, found_regions, masks_of
+from vitreous._objects import Objects, default_map, masks_of, on_photo, regions_of
 from vitreous._plan import Targets, one_target_each
 from vitreous._prepare import Prepared, prepare
 from vitreous._record import record_of_pass, top_predictions
@@ -19,10 +21,13 @@ from vitreous.analysis.focus import focus, track
 from vitreous.analysis.head_agreement import agreement_of, head_agreement
 from vitreous.analysis.head_roles import head_roles
 from vitreous.analysis.logit_lens import LogitLens, logit_lens
+from vitreous.analysis.prior_agreement import Finding, judge
+from vitreous.analysis.priors import Priors
 from vitreous.analysis.relations import Relations, relate
 from vitreous.analysis.token_query import name_outliers, name_tokens
 from vitreous.core.errors import InputError, MethodNotApplicableError, VitreousError
 from vitreous.core.frame import Fit
+from vitreous.core.heatmap import Heatmap
 from vitreous.core.target import Target, check_targets, label_of
 from vitreous.vit.ambient import exact
 from vitreous.vit.memory import bytes_per_image, free_bytes
@@ -44,6 +49,7 @@ def inspect(
     objects: Named = None,
     ablation: bool = True,
     draws: int = 49,
+    priors: Priors | None = None,
     by_rows: bool | None = None,
     seed: int = 0,
 ) -> list[Inspection]:
@@ -59,6 +65,8 @@ def inspect(
     ablation  whether every head is silenced in turn, which costs most of the time: l * h passes, each from its own
               block on
     draws     random sets of background patches that the removal of each object is held against; 0 for no removals
+    priors    what somebody who knows the subject expects to matter, from `analysis.read_priors`: the default method's
+              map is held against it; regions are the named objects
     by_rows   read attention a few rows at a time instead of keeping it, for models with many tokens; what needs it
               whole is then left out, and the result says so. None: where keeping it takes over half of the free memory
     seed      of the draws that the effect of removals is held against
@@ -75,8 +83,9 @@ def inspect(
     sources = images if isinstance(images, Tensor | list | tuple) else [images]
     found = []
     for result in inspect_each(
-        vit, sources, target, fit, objects=objects, ablation=ablation, draws=draws, by_rows=by_rows, seed=seed
-    ):
+        vit, sources, target, fit,
+        objects=objects, ablation=ablation, draws=draws, priors=priors, by_rows=by_rows, seed=seed,
+    ):  # fmt: skip
         if isinstance(result, VitreousError):
             raise result
         found.append(result)
@@ -92,6 +101,7 @@ def inspect_each(
     objects: Named = None,
     ablation: bool = True,
     draws: int = 49,
+    priors: Priors | None = None,
     by_rows: bool | None = None,
     seed: int = 0,
 ) -> Iterator[Inspection | VitreousError]:
@@ -108,15 +118,14 @@ def inspect_each(
     check_targets(targets, vit.outputs, vit.labels, vit.has_classes)
     named = _one_each(objects, len(images))
     too_much = bytes_per_image(vit, WHOLE) > free_bytes(vit.device) / 2
+    asked = _Asked(ablation, draws, priors, too_much if by_rows is None else by_rows, seed)
     for index, (wanted, things) in enumerate(zip(targets, named, strict=True)):
         prepared = prepare(vit, images, index, fit)
         if isinstance(prepared, VitreousError):
             yield prepared
             continue
         try:
-            yield _Look(vit, prepared, wanted, ablation, draws, too_much if by_rows is None else by_rows, seed).at(
-                things
-            )
+            yield _Look(vit, prepared, wanted, asked).at(things)
         except VitreousError as problem:
             yield problem
 
@@ -129,29 +138,43 @@ def _one_each(objects: Named, count: int) -> Sequence[Objects | None]:
     return objects
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for, as `inspect` has it."""
+
+    ablation: bool
+    draws: int
+    priors: Priors | None
+    by_rows: bool
+    seed: int
+
+    def parameters(self) -> dict[str, Any]:
+        """Give what the record says of it."""
+        named = None if self.priors is None else [prior.name for prior in self.priors.priors]
+        return {"ablation": self.ablation, "draws": self.draws, "by_rows": self.by_rows, "priors": named}
+
+
 class _Look:
     """One image being inspected; what could not be had is collected in `left_out`."""
 
-    def __init__(
-        self, vit: Vit, prepared: Prepared, target: Target, ablation: bool, draws: int, by_rows: bool, seed: int
-    ) -> None:
-        self.vit, self.prepared, self.target = vit, prepared, target
-        self.ablation, self.draws, self.by_rows, self.seed = ablation, draws, by_rows, seed
+    def __init__(self, vit: Vit, prepared: Prepared, target: Target, asked: _Asked) -> None:
+        self.vit, self.prepared, self.target, self.asked = vit, prepared, target, asked
         self.left_out: list[str] = []
 
     def at(self, objects: Objects | None) -> Inspection:
         """Inspect the image with these objects."""
-        began = time.perf_counter()
+        began, asked = time.perf_counter(), self.asked
         images = self.prepared.image[None]
-        capture = Capture(first=len(self.vit.blocks) - 1, graph=False) if self.by_rows else WHOLE
-        with exact(self.vit.device), self.vit.trace(images, [self.target], capture=capture, seed=self.seed) as trace:
-            inside = self._rows(trace, images) if self.by_rows else self._whole(trace)
-            names, masks, found = self._objects(objects)
+        capture = Capture(first=len(self.vit.blocks) - 1, graph=False) if asked.by_rows else WHOLE
+        with exact(self.vit.device), self.vit.trace(images, [self.target], capture=capture, seed=asked.seed) as trace:
+            inside = self._rows(trace, images) if asked.by_rows else self._whole(trace)
+            heatmap = self._map() if objects is None or asked.priors is not None else None
+            names, masks = self._objects(objects, heatmap)
             related, depends = self._related(trace, masks) if names else (None, ())
             record = record_of_pass(
                 self.vit, trace, self.prepared, 0, top_predictions(self.vit, trace)[0],
-                method="inspect", paper=None, parameters={"ablation": self.ablation, "draws": self.draws, "by_rows": self.by_rows},
-                notes=(), seed=self.seed, seconds=time.perf_counter() - began,
+                method="inspect", paper=None, parameters=asked.parameters(), notes=(), seed=asked.seed,
+                seconds=time.perf_counter() - began,
             )  # fmt: skip
             return Inspection(
                 provenance=record,
@@ -161,9 +184,10 @@ class _Look:
                 reading=trace.reading[0].detach().float().cpu(),
                 reads=self.vit.plain_readout.describe(),
                 objects=names,
-                found=found,
+                found=objects is None,
                 relations=related,
                 dependence=depends,
+                findings=self._judged(heatmap, objects, trace.target.names[0]),
                 left_out=tuple(self.left_out),
                 **inside,
             )
@@ -177,7 +201,7 @@ class _Look:
         return {
             "readings": torch.stack(read).cpu(),
             "attention": torch.stack([each[0].mean(0) for each in attention]).cpu(),
-            "numbers": head_table(trace, agreement, self.ablation, self.left_out),
+            "numbers": head_table(trace, agreement, self.asked.ablation, self.left_out),
             "roles": head_roles(trace),
             "agreement": agreement,
             "focus": focus(trace),
@@ -216,25 +240,35 @@ class _Look:
             return ()
         return tuple(tuple(label_of(index, self.vit.labels) for index in each) for each in lens.top[0].tolist())
 
-    def _objects(self, objects: Objects | None) -> tuple[tuple[str, ...], Tensor, bool]:
-        """Bring the objects to the model's input, or find regions."""
+    def _map(self) -> Heatmap | None:
+        found: Heatmap | None = self._tried(
+            "The map of the default method", lambda: default_map(self.vit, self.prepared, self.target)
+        )
+        return found
+
+    def _objects(self, objects: Objects | None, heatmap: Heatmap | None) -> tuple[tuple[str, ...], Tensor]:
+        """Bring the objects to the model's input, or take the regions of the map for objects."""
         if objects is not None:
             names, masks, unseen = masks_of(objects, self.prepared.frame)
             self.left_out += unseen
-            return names, masks, False
-        try:
-            names, masks = found_regions(self.vit, self.prepared, self.target)
-        except MethodNotApplicableError as problem:
-            self.left_out.append(f"No regions were found to relate: {problem.cause}")
-            names, masks = (), torch.zeros(0, *self.vit.preprocessing.size, dtype=torch.bool)
-        return names, masks, True
+            return names, masks
+        return regions_of(heatmap, self.prepared.frame) if heatmap is not None else ((), torch.zeros(0))
+
+    def _judged(self, heatmap: Heatmap | None, objects: Objects | None, target: str) -> tuple[Finding, ...]:
+        """Hold the map against what is expected of its class."""
+        if self.asked.priors is None or heatmap is None:
+            return ()
+        frame = self.prepared.frame
+        regions = [(name, on_photo(name, each, frame)) for name, each in (objects or {}).items()]
+        class_name = re.sub(r" \(\d+\)$", "", target)  # the record's "tabby cat (281)"
+        return tuple(judge(heatmap.relevance, frame, self.asked.priors, class_name, regions))
 
     def _related(self, trace: Trace, masks: Tensor) -> tuple[Relations | None, tuple[Dependence, ...]]:
         """Measure attention between objects, and what the score loses without each."""
-        related = None if self.by_rows else self._tried("Relations", lambda: relate(trace, [masks])[0])
-        if not self.draws:
+        related = None if self.asked.by_rows else self._tried("Relations", lambda: relate(trace, [masks])[0])
+        if not self.asked.draws:
             return related, ()
-        depends = self._tried("Removals", lambda: tuple(dependence(trace, [masks], self.draws)[0]))
+        depends = self._tried("Removals", lambda: tuple(dependence(trace, [masks], self.asked.draws)[0]))
         return related, depends or ()
 
     def _tried(self, what: str, measure: Callable[[], Any]) -> Any:

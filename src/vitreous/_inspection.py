@@ -16,6 +16,7 @@ from vitreous.analysis.focus import Focus
 from vitreous.analysis.head_agreement import HeadAgreement
 from vitreous.analysis.head_roles import HeadRoles
 from vitreous.analysis.logit_lens import LogitLens
+from vitreous.analysis.prior_agreement import Finding
 from vitreous.analysis.relations import Relations
 from vitreous.analysis.token_query import Outlier
 from vitreous.core.errors import OutputExistsError
@@ -61,6 +62,7 @@ class Inspection:
     objects      names of the objects, and `found` whether they are regions of a map and nobody named them
     relations    attention between them; None without objects
     dependence   what the score loses without each of them
+    findings     what became of what was expected of the class, in the default method's map
     left_out     sentences: what is not there, and why
     """
 
@@ -83,6 +85,7 @@ class Inspection:
     found: bool
     relations: Relations | None
     dependence: tuple[Dependence, ...]
+    findings: tuple[Finding, ...]
     left_out: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
@@ -90,7 +93,10 @@ class Inspection:
         agreement, focus = self.agreement, self.focus
         found: dict[str, Any] = {
             "provenance": self.provenance.model_dump(),
-            "heads": {name: {"unit": each.unit, "meaning": each.meaning, "values": each.values} for name, each in self.numbers.items()},
+            "heads": {
+                name: {"unit": each.unit, "meaning": each.meaning, "values": each.values}
+                for name, each in self.numbers.items()
+            },
             "roles": None if self.roles is None else [
                 [[asdict(role) for role in head] for head in block] for block in self.roles.heads
             ],
@@ -121,6 +127,7 @@ class Inspection:
                 "shares": self.relations.shares,
             },
             "dependence": [{"name": self.objects[each.object], **asdict(each)} for each in self.dependence],
+            "expectations": [{**asdict(each), "even_map_meets": each.even_meets} for each in self.findings],
             "left_out": self.left_out,
         }  # fmt: skip
         plain: dict[str, Any] = _plain(found)
@@ -135,7 +142,7 @@ class Inspection:
     def save(self, stem: str | Path, overwrite: bool = False) -> tuple[Path, Path]:
         """Write STEM.html, the page, and STEM.json, the numbers of `record`. Missing folders are made.
 
-        Raises OutputExistsError if either exists and `overwrite` is not given, and OutputError if one cannot be written.
+        Raises OutputExistsError if either exists and `overwrite` is not given, OutputError if one cannot be written.
         """
         page, numbers = (Path(f"{stem}.{ending}") for ending in ("html", "json"))
         for path in (page, numbers):

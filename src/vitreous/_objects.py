@@ -15,8 +15,9 @@ from vitreous.analysis.relations import box_masks
 from vitreous.core.defaults import DEFAULT_METHOD
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Box, Frame
+from vitreous.core.heatmap import Heatmap
 from vitreous.core.images import read_photo
-from vitreous.core.on_input import box_on_input, pixel_centres, sampled, shows_photo
+from vitreous.core.on_input import pixel_centres, sampled, shows_photo
 from vitreous.core.regions import choose_threshold, parts_above
 from vitreous.core.target import Target
 from vitreous.vit.vit import Vit
@@ -36,7 +37,7 @@ def masks_of(objects: Objects, frame: Frame) -> tuple[tuple[str, ...], Bool[Tens
     A pixel of the input is inside a mask if its centre is. Raises InputError for what is neither a box nor a mask of
     the photograph's size.
     """
-    named = {name: _mask(name, found, frame) for name, found in objects.items()}
+    named = {name: _on_input(on_photo(name, found, frame), frame) for name, found in objects.items()}
     patched = {name: _on_patches(mask, frame) for name, mask in named.items()}
     seen = tuple(name for name in named if patched[name].any())
     unseen = tuple(f"{name} lies outside of what the model saw." for name in named if name not in seen)
@@ -45,20 +46,25 @@ def masks_of(objects: Objects, frame: Frame) -> tuple[tuple[str, ...], Bool[Tens
     return seen, masks, unseen
 
 
-def found_regions(vit: Vit, prepared: Prepared, target: Target) -> tuple[tuple[str, ...], Bool[Tensor, "k H W"]]:
-    """Find regions of the default method's map: connected patches above Otsu's threshold, those of most mass first.
-
-    They are named "region 1" and so on. None where the map is constant. Costs one call of `explain`.
-    """
+def default_map(vit: Vit, prepared: Prepared, target: Target) -> Heatmap:
+    """Explain one prepared image by the default method."""
     (heatmap,) = explain(vit, prepared.image[None], DEFAULT_METHOD, target)
+    return heatmap
+
+
+def regions_of(heatmap: Heatmap, frame: Frame) -> tuple[tuple[str, ...], Bool[Tensor, "k H W"]]:
+    """Find regions of a map: connected patches above Otsu's threshold, those of most mass first.
+
+    They are named "region 1" and so on. None where the map is constant.
+    """
     positive: Float[np.ndarray, "rows columns"] = np.clip(heatmap.relevance, 0, None)
-    size = prepared.frame.input_size
+    size = frame.input_size
     if heatmap.uninformative or not positive.any():
         return (), torch.zeros(0, *size, dtype=torch.bool)
     threshold, _ = choose_threshold(positive.ravel(), "otsu")
     parts = sorted(parts_above(positive, positive > threshold, LEAST_SHARE), key=lambda part: -part.share)[:MOST_FOUND]
     masks = torch.zeros(len(parts), *size, dtype=torch.bool)
-    high, wide = vit.patch
+    high, wide = frame.patch
     for mask, part in zip(masks, parts, strict=True):
         patches = np.zeros(positive.shape, dtype=bool)
         patches[part.window] = part.inside
@@ -67,21 +73,28 @@ def found_regions(vit: Vit, prepared: Prepared, target: Target) -> tuple[tuple[s
     return tuple(f"region {number + 1}" for number in range(len(parts))), masks
 
 
-def _mask(name: str, found: Any, frame: Frame) -> Bool[Tensor, "H W"]:
+def on_photo(name: str, found: Any, frame: Frame) -> Bool[np.ndarray, "height width"]:
+    """Give an object as a mask of the photograph's size; a pixel is inside a box if its centre is.
+
+    Raises InputError for what is neither a box nor such a mask.
+    """
     if isinstance(found, tuple | list) and len(found) == 4:
         box: Box = (float(found[0]), float(found[1]), float(found[2]), float(found[3]))
         if not (box[0] < box[2] and box[1] < box[3]):
             raise InputError(f"The box of {name!r}, {box}, has no extent.", "Give left < right and top < bottom.")
-        placed = box_on_input(box, frame)
-        return box_masks(placed, frame.input_size).any(0)
+        return np.asarray(box_masks([box], frame.photo_size)[0].numpy())
     values = _read(found) if isinstance(found, str | Path) else np.asarray(found)
     if values.shape != frame.photo_size:
         raise InputError(
             f"The object {name!r} is {type(found).__name__} of shape {values.shape}.",
             f"Give a box of four numbers, or a mask of the photograph's size {frame.photo_size} (height, width).",
         )
+    return np.asarray(values, dtype=bool)
+
+
+def _on_input(mask: Bool[np.ndarray, "height width"], frame: Frame) -> Bool[Tensor, "H W"]:
     down, across = pixel_centres(frame)
-    return torch.from_numpy(sampled(values.astype(bool), down, across) & shows_photo(frame, down, across))
+    return torch.from_numpy(sampled(mask, down, across) & shows_photo(frame, down, across))
 
 
 def _read(path: str | Path) -> np.ndarray:

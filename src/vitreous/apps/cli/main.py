@@ -13,7 +13,7 @@ The exit statuses are constants of `_running`; 2 is Typer's own for a wrong comm
 
 import typer
 
-from vitreous.apps.cli import benchmark, catalogue, compare, demo, doctor, evaluate, explain, worlds
+from vitreous.apps.cli import benchmark, catalogue, compare, demo, doctor, evaluate, explain, inspect, worlds
 
 HELP = """Show what a Vision Transformer looked at, and record how the picture was made.
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command("demo")(demo.run)
 app.command("explain")(explain.run)
 app.command("compare")(compare.run)
+app.command("inspect")(inspect.run)
 app.command("evaluate")(evaluate.run)
 app.command("benchmark")(benchmark.run)
 app.command("doctor")(doctor.run)

@@ -7,17 +7,22 @@ from PIL import Image
 from torch import Tensor
 
 from vitreous._inspection import Inspection
+from vitreous.analysis.context import Dependence
 from vitreous.show.inspect.content import InspectContent, LensBlock, Prediction
 from vitreous.show.inspect.page import ATTENTION_LIMIT, write_inspect_page
 from vitreous.show.plots.numbers import BlockSeries, Focus, HeadNumber, Relations
 from vitreous.show.words import format_value, percent
 
 LIMITS = (
-    ("Attention is what tokens take values with. It is not evidence for the class: a place that is attended to need not"
-    " matter, and one that matters may get little attention. Only the effect of silencing heads and of removing objects"
-    " comes from an intervention."),
-    ("All numbers are about this one image. A head may do something else on another: average over a data set before"
-    " anything is said about the model."),
+    (
+        "Attention is what tokens take values with. It is not evidence for the class: a place that is attended to need"
+        " not matter, and one that matters may get little attention. Only the effect of silencing heads and of removing"
+        " objects comes from an intervention."
+    ),
+    (
+        "All numbers are about this one image. A head may do something else on another: average over a data set before"
+        " anything is said about the model."
+    ),
     "Tokens of late blocks need not be about the place they started from any more.",
 )
 
@@ -55,7 +60,7 @@ def content_of(inside: Inspection) -> InspectContent:
         agreement=_agreement(inside),
         lens=_lens(inside),
         relations=_relations(inside),
-        facts=_facts(inside),
+        facts=facts_of(inside),
         provenance=_provenance(inside),
         limits=(*inside.left_out, *LIMITS),
     )
@@ -91,7 +96,9 @@ def _series(inside: Inspection) -> dict[str, BlockSeries]:
             f"Root mean square distance from the centre of attention; {focus.even_spread:.0f} if it is even.",
         ),
         "entropy": BlockSeries(
-            _array(focus.entropy[0]), "share of that of even attention", "1 if all patches get alike, 0 if one gets all."
+            _array(focus.entropy[0]),
+            "share of that of even attention",
+            "1 if all patches get alike, 0 if one gets all.",
         ),
         "rank correlation with the next block": BlockSeries(
             np.append(_array(focus.rank[0]), np.nan), "Spearman's correlation",
@@ -142,36 +149,49 @@ def _relations(inside: Inspection) -> Relations | None:
     )
 
 
-def _facts(inside: Inspection) -> dict[str, str]:
+def facts_of(inside: Inspection) -> dict[str, str]:
+    """Give what stands out, as names and sentences, for the page and for the command line."""
     blocks, heads = inside.readings.shape[:2]
-    agreement = inside.agreement
+    agreement, patches = inside.agreement, inside.frame.grid[0] * inside.frame.grid[1]
+    elsewhere = [f"block {each.block} head {each.head}" for each in agreement.outlying()[0]]
+    outliers = [f"{each.name} ({each.times:.1f} times the median)" for each in inside.outliers]
     facts = {
         "Model": f"{blocks} blocks of {heads} heads; {len(inside.tokens)} tokens; read: {inside.reads}",
         "Most agreed patch": (
-            f"{percent(float(agreement.agreed[0]), 0)} of all heads have it among the {agreement.top} patches they attend to "
-            f"most; on average a patch has {percent(agreement.top / (inside.frame.grid[0] * inside.frame.grid[1]), 0)}"
+            f"{percent(float(agreement.agreed[0]), 0)} of all heads have it among the {agreement.top} patches they "
+            f"attend to most; on average a patch has {percent(agreement.top / patches, 0)}"
         ),
-        "Heads that look elsewhere": ", ".join(
-            f"block {each.block} head {each.head}" for each in agreement.outlying()[0]
-        ) or "none by the rule of three median absolute deviations",
-        "Tokens of outlying norm": ", ".join(f"{each.name} ({each.times:.1f} times the median)" for each in inside.outliers)
-        or "none above three times the median",
-    }  # fmt: skip
+        "Heads that look elsewhere": ", ".join(elsewhere) or "none by the rule of three median absolute deviations",
+        "Tokens of outlying norm": ", ".join(outliers) or "none above three times the median",
+    }
     if inside.roles is not None:
         facts["Roles of heads on this image"] = ", ".join(
             f"{name}: {count}" for name, count in inside.roles.counts().items() if count
         )
-    for each in inside.dependence:
-        name = inside.objects[each.object]
-        if each.patches and not np.isnan(each.drop):
-            held = (
-                f"; as many patches of the background: {format_value(each.control)} "
-                f"({format_value(each.low)} to {format_value(each.high)}, {each.draws} draws)"
-                if each.draws
-                else "; the background has too few patches for a control"
-            )
-            facts[f"Without {name}"] = f"the score falls by {format_value(each.drop)} ({each.patches} patches){held}"
-    return facts
+    return facts | dict(map(_removal, [inside] * len(inside.dependence), inside.dependence)) | _expectations(inside)
+
+
+def _removal(inside: Inspection, each: Dependence) -> tuple[str, str]:
+    """Say what removing one object does to the score, and what as many patches of the background do."""
+    name = f"Without {inside.objects[each.object]}"
+    if not each.patches:
+        return name, "it has no patch of its own that could be taken away"
+    told = f"the score falls by {format_value(each.drop)} ({each.patches} patches)"
+    if not each.draws:
+        return name, f"{told}; the background has too few patches for a control"
+    between = f"{format_value(each.low)} to {format_value(each.high)}, {each.draws} draws"
+    return name, f"{told}; as many patches of the background: {format_value(each.control)} ({between})"
+
+
+def _expectations(inside: Inspection) -> dict[str, str]:
+    """Say what became of what was expected, in the map of the default method."""
+    found = {}
+    for each in inside.findings:
+        told = each.note if each.status == "unknown" else f"{percent(each.share, 0)} of the positive relevance is there"
+        bounds = f"{percent(each.low, 0)} to {percent(each.high, 0)} expected, an even map has {percent(each.area, 0)}"
+        reason = f". {each.reason}" if each.reason else ""
+        found[f"Expectation: {each.prior}"] = f"{each.status} ({each.severity}): {told}; {bounds}{reason}"
+    return found
 
 
 def _provenance(inside: Inspection) -> dict[str, str]:
@@ -183,7 +203,10 @@ def _provenance(inside: Inspection) -> dict[str, str]:
         "target": f"{record.target}, score {format_value(record.score)}",
         "parameters": ", ".join(f"{name}={value}" for name, value in record.parameters.items()),
         "seed": str(record.seed),
-        "passes": f"{record.forwards} forward, {record.backwards} backward, {record.seconds:.1f} s, {record.device}, {record.dtype}",
+        "passes": (
+            f"{record.forwards} forward, {record.backwards} backward, {record.seconds:.1f} s, {record.device}, "
+            f"{record.dtype}"
+        ),
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "warnings": "; ".join(record.warnings) or "none",
     }

@@ -91,6 +91,18 @@ def test_batches_add_up_as_the_paper_says():
     assert expected == pytest.approx(whole, abs=0.15)
 
 
+def test_batches_count_by_their_images():
+    parts = [(normal(8, 3), normal(8, 3, seed=1)), (normal(16, 3, seed=2), normal(16, 3, seed=3))]
+    sums = CkaSums()
+    for one, other in parts:
+        sums.add([one], [other])
+    kernels = [((x @ x.T).numpy(), (y @ y.T).numpy(), len(x)) for x, y in parts]
+    between, one, other = (
+        sum(each[2] * song(each[a], each[b]) for each in kernels) for a, b in ((0, 1), (0, 0), (1, 1))
+    )
+    assert sums.result().similarity.item() == pytest.approx(between / np.sqrt(one * other), rel=1e-5)
+
+
 def test_the_division_into_batches_does_not_move_the_estimate():
     """In the mean over many draws, batches of 5 and 20 of different sizes agree with the population's own number."""
     mixing = normal(4, 4, seed=3)

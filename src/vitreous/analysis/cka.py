@@ -154,7 +154,7 @@ def _centred_kernels(features: list[Tensor], debiased: bool = True) -> Float[Ten
     """
     kernels = []
     for each in features:
-        rows = each.flatten(1).double()
+        rows = (each.cpu() if each.device.type == "mps" else each).flatten(1).double()  # which has no float64
         away = rows - rows.mean(0)
         if float(away.abs().max()) <= CONSTANT * float(rows.abs().max()):
             away = torch.zeros_like(away)

@@ -34,7 +34,7 @@ class Focus:
     prefix_mass  share of attention that went to class and register tokens and is not on the maps; None if the maps
                  were given
 
-    What has no mass at all has NaN throughout; a map that is exactly even has no rank.
+    What has no mass at all has NaN throughout; a map that is exactly even has no rank. Tensors are on the CPU.
     """
 
     centre: Float[Tensor, "b l 2"]
@@ -66,7 +66,7 @@ def focus(
     plain attention, InputError for weights below zero.
     """
     maps, prefix_mass = reading_maps(trace, weights)
-    return replace(track(maps, trace.vit.patch, objects), prefix_mass=prefix_mass)
+    return replace(track(maps, trace.vit.patch, objects), prefix_mass=prefix_mass.cpu())
 
 
 def reading_maps(trace: Trace, weights: Float[Tensor, "b l h"] | None = None) -> tuple[BlockMaps, PerBlock]:
@@ -101,7 +101,7 @@ def track(maps: BlockMaps, patch: tuple[int, int], objects: Bool[Tensor, "b H W"
     if bool((maps < 0).any()):
         raise InputError("maps has values below zero.", "Clip them or take absolute values: mass cannot be negative.")
     grid = (maps.shape[2], maps.shape[3])
-    mass = maps.detach().flatten(2).double()
+    mass = maps.detach().cpu().double().flatten(2)
     mass = mass / mass.sum(-1, keepdim=True)
     places = _centres(grid, patch).to(mass)
     even = torch.full_like(mass[:1, :1], 1 / mass.shape[-1])
@@ -128,7 +128,7 @@ def coverage(objects: Bool[Tensor, "b H W"], grid: tuple[int, int], patch: tuple
             f"{(rows * high, columns * wide)}.",
             "Give them on the pixels of the model's input.",
         )
-    seen = objects[:, : rows * high, : columns * wide].double()
+    seen = objects[:, : rows * high, : columns * wide].cpu().double()
     return seen.reshape(-1, rows, high, columns, wide).mean((2, 4)).flatten(1)
 
 

@@ -238,6 +238,9 @@ def test_a_range_of_blocks_can_be_drawn():
     assert "after block 4" in words
     assert "after block 7" in words
     assert "block 8" not in words
+    words = " ".join(each.get_text() for each in draw_flow_map(flows).axes[0].texts)
+    assert "after block 3" in words  # what enters the first block that was looked at is no input
+    assert "input" not in words
 
 
 def test_tokens_without_a_name_are_refused():

@@ -252,8 +252,12 @@
       function render() {
         const count = state.to - state.from + 1, base = top + high + lean, wide = left + step * count + squeeze + 30;
         picture.setAttribute("viewBox", `0 0 ${wide} ${base + 62}`);
+        picture.style.maxWidth = `${Math.round(1.3 * wide)}px`;
         picture.style.minWidth = `${Math.max(320, Math.min(wide, 80 * count + 200))}px`;
         const parts = [], shares = [];
+        if (!state.from) { // the photograph, leaning as the grid does
+          parts.push(draw("image", { href: PHOTO, width: squeeze, height: high, preserveAspectRatio: "none", opacity: 0.5, transform: `translate(${left} ${top}) matrix(1 ${lean / squeeze} 0 1 0 0)` }));
+        }
         for (const level of range(count + 1)) {
           const at = left + step * level;
           parts.push(draw("path", { d: `M${at} ${top}l${squeeze} ${lean}v${high}l${-squeeze} ${-lean}z`, class: "faint" }));
@@ -345,12 +349,12 @@
       const named = (token) => others.find(([place]) => place === token)?.[1] ?? `patch in ${patchName(token - prefix)}`;
       const at = (block, query, key) => weights[(block * tokens + query) * tokens + key];
       const said = make("p", { "aria-live": "polite", class: "small" });
-      const ways = ["attends to", "attended by"].map((words, way) => {
+      const ways = [["attends to", "Attends most to"], ["attended by", "Attended to most by"]].map(([words, said], way) => {
         const canvas = make("canvas", { "aria-hidden": "true" }), mark = draw("svg", { viewBox: `0 0 ${COLUMNS} ${ROWS}`, preserveAspectRatio: "none", "aria-hidden": "true" });
         canvas.style.opacity = 0.75;
         const over = make("div", { class: "over picker", tabindex: "0", role: "application", "aria-roledescription": "patch picker", "aria-label": `Photograph with what the token ${words}. Arrow keys move from patch to patch`, onclick: pick, onkeydown: step },
           make("img", { src: PHOTO, alt: "" }), canvas, mark);
-        return { words, way, canvas, mark, over, legend: make("div"), row: make("div", { class: "row" }), title: make("h3", {}, "") };
+        return { words, said, way, canvas, mark, over, legend: make("div"), row: make("div", { class: "row" }), title: make("h3", {}, "") };
       });
       function mapOf(way, block) {
         return Float32Array.from({ length: PATCHES }, (_, patch) => (way ? at(block, prefix + patch, state.token) : at(block, state.token, prefix + patch)));
@@ -370,7 +374,7 @@
             draw("rect", { x: patch % COLUMNS, y: Math.floor(patch / COLUMNS), width: 1, height: 1, fill: "none", stroke, "stroke-width": width })) : []));
           one.legend.replaceChildren(legend(scale));
           one.row.replaceChildren(...maps.map((map, block) => make("figure", block === state.block ? { class: "now" } : {}, paint(fill(document.createElement("canvas"), { "aria-hidden": "true" }, []), map, scale), make("figcaption", {}, `b${DATA.first + block + 1}`))));
-          answers.push(`${one.words}: ${strongest(maps[state.block], 3).map((best) => `${patchName(best)} ${percent(maps[state.block][best])}`).join(", ")}`);
+          answers.push(`${one.said}: ${strongest(maps[state.block], 3).map((best) => `${patchName(best)} with ${percent(maps[state.block][best])}`).join("; ")}`);
         }
         const rest = others.map(([token, name]) => `${name} ${percent(at(state.block, state.token, token))}`);
         said.textContent = `${named(state.token)}, ${blockName(state.block)}. ${answers.join(". ")}.${rest.length ? ` It gives to other tokens: ${rest.join(", ")}.` : ""}`;

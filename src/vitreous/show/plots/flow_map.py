@@ -180,7 +180,7 @@ def draw_flow_map(
     for place, share in enumerate(shares):
         label = f"block {flows.first + low + place + 1}\n{percent(float(share))} drawn"
         axes.text(STEP * (place + 0.5) + SQUEEZE / 2, BELOW, label, ha="center", va="top", fontsize=7, color=INK)
-    source = "input" if low == 0 else f"after block {flows.first + low}"
+    source = f"after block {flows.first + low}" if flows.first + low else "input"
     axes.text(SQUEEZE / 2, LEVEL, source, ha="center", va="top", fontsize=7, color=INK)
     end = plain(reads, 24) if high == len(flows.steps) - 1 else f"after block {flows.first + high + 1}"
     axes.text(STEP * (high - low + 1) + SQUEEZE / 2, LEVEL, end, ha="center", va="top", fontsize=7, color=INK)

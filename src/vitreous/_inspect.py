@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -219,17 +219,17 @@ class _Look:
         )
         readings = reading_attention(vit, images)
         trace.forwards += 2
-        looks = trace.patches(readings)
-        looks = looks / looks.sum(-1, keepdim=True)
-        agreement = agreement_of(looks, vit.grid)
-        maps = looks.nanmean(2).reshape(1, -1, *vit.grid)
+        raw = trace.patches(readings)
+        agreement = agreement_of(raw / raw.sum(-1, keepdim=True), vit.grid)
+        maps = raw.mean(2).reshape(1, -1, *vit.grid)
+        seen = track(maps, vit.patch)
         return {
             "readings": readings[0].cpu(),
             "attention": None,
             "numbers": head_table_by_rows(vit, images, agreement),
             "roles": None,
             "agreement": agreement,
-            "focus": track(maps, vit.patch),
+            "focus": replace(seen, prefix_mass=1 - raw.sum(-1).mean(2).cpu()),
             "lens": None,
             "classes": (),
             "outliers": name_outliers(trace)[0],

@@ -104,7 +104,7 @@ def test_ordered_maps_begin_with_the_largest_number_and_say_it():
     best = np.unravel_index(np.nanargmax(numbers["entropy"].values), (3, 2))
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words[0] == f"b{best[0] + 1} h{best[1] + 1}: {format_value(float(numbers['entropy'].values[best]))}"
-    assert words[-1] == "b1 h1: not defined"
+    assert words[-1] == "b0 h0: not defined"
     corner = colourise(maps[best][:1, :1], head_scale(maps, "share"))[0, 0, :3]
     assert (pixels(figure.axes[0])[0, 0] == corner).all()
 
@@ -279,7 +279,7 @@ def test_lines_stand_at_their_values_between_the_printed_ends():
     text = parallel_coordinates_text(values, names, axes, highlight=[names[3]])
     for value in (*low, *high, *values[3]):
         assert format_value(float(value)) in text
-    assert names[0] == "block 2 head 1"
+    assert names[0] == "block 1 head 0"
 
 
 def test_a_shared_range_is_one_for_all_axes():
@@ -443,7 +443,7 @@ FIGURES = {
         attention_flows(attention_of(3, 14), np.eye(14)[0], (3, 4), names=(LONG, "end")), reads=LONG, title=LONG
     ),
     "query": lambda: draw_token_query(attention_of(3, 13), 0, LONG, 1, (3, 4)),
-    "parallel": lambda: draw_parallel_coordinates(*heads_as_lines(numbers_of()), highlight=["block 1 head 2"]),
+    "parallel": lambda: draw_parallel_coordinates(*heads_as_lines(numbers_of()), highlight=["block 0 head 1"]),
     "series": lambda: draw_block_series(series_of()),
     "trajectory": lambda: draw_trajectory(Focus(np.ones((3, 2)), np.ones(3)), (3, 4), series=series_of()),
     "matrix": lambda: draw_relation_matrix(relations_of()),

@@ -70,8 +70,8 @@ def sections_of(content: InspectContent, flows: Flows | None, attention: bool, l
 
 
 def head_name(content: InspectContent, block: int, head: int) -> str:
-    """Name a head as all figures do, counting from 1."""
-    return f"block {content.first + block + 1} head {head + 1}"
+    """Name a head as all figures do, counting from 0."""
+    return f"block {content.first + block} head {head}"
 
 
 def _overview(content: InspectContent) -> Section:
@@ -203,7 +203,7 @@ def _lens(content: InspectContent) -> Section:
     )
     rows = [
         (
-            f"block {each.block + 1}",
+            f"block {each.block}",
             percent(each.probability, 1),
             str(each.rank),
             "; ".join(f"{safe_text(name, 40)} {percent(share, 1)}" for name, share in each.top),

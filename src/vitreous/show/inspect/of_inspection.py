@@ -48,7 +48,7 @@ def content_of(inside: Inspection) -> InspectContent:
         readings=_array(readings),
         reads=inside.reads,
         numbers={
-            name: HeadNumber(_array(each.values), each.unit, each.meaning, each.signed)
+            name.replace("_", " "): HeadNumber(_array(each.values), each.unit, each.meaning, each.signed)
             for name, each in inside.numbers.items()
         },
         prefix=inside.tokens[:prefix],

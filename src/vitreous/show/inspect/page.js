@@ -24,9 +24,13 @@
   const range = (count) => Array.from({ length: count }, (_, place) => place);
   const number = (value) => value === null || Number.isNaN(value) ? "not defined" : String(Number(value.toPrecision(3))).replace("-", "\u2212");
   const percent = (share) => (share > 0 && share < 0.001 ? "less than 0.1 %" : `${(100 * share).toFixed(1)} %`);
-  const blockName = (block) => `block ${DATA.first + block + 1}`;
-  const headName = (block, head) => `${blockName(block)} head ${head + 1}`;
-  const patchName = (patch) => `row ${Math.floor(patch / COLUMNS) + 1}, column ${(patch % COLUMNS) + 1}`;
+  const wrapped = (text, most) => text.split(" ").reduce((lines, word) => { // lines of at most so many letters
+    const last = lines.length - 1;
+    return last >= 0 && lines[last].length + 1 + word.length <= most ? [...lines.slice(0, last), `${lines[last]} ${word}`] : [...lines, word];
+  }, []);
+  const blockName = (block) => `block ${DATA.first + block}`;
+  const headName = (block, head) => `${blockName(block)} head ${head}`;
+  const patchName = (patch) => `row ${Math.floor(patch / COLUMNS)}, column ${patch % COLUMNS}`;
 
   function halves(packed) { // half-precision numbers, as browsers do not all know them
     const bytes = Uint8Array.from(atob(packed.half), (letter) => letter.charCodeAt(0));
@@ -124,7 +128,7 @@
         tiles = heads.map(([block, head]) => {
           const told = order === "" ? "" : `${by().name} ${number(by().values[block][head])}`;
           const tile = make("div", { role: "option", tabindex: "-1", "aria-selected": "false", onclick: () => choose(block, head) },
-            paint(document.createElement("canvas"), map(block, head), scale), `b${DATA.first + block + 1} h${head + 1}`, ...(told ? [make("br"), told] : []));
+            paint(document.createElement("canvas"), map(block, head), scale), `b${DATA.first + block} h${head}`, ...(told ? [make("br"), told] : []));
           tile.place = [block, head];
           return tile;
         });
@@ -181,8 +185,8 @@
           return cell;
         }));
         const table = make("table", { class: "cells" }, make("caption", {}, `${one.name}: ${one.meaning}`),
-          make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Head"), ...range(DATA.blocks).map((block) => make("th", { scope: "col" }, `b${DATA.first + block + 1}`)))),
-          make("tbody", {}, ...cells.map((row, head) => make("tr", {}, make("th", { scope: "row" }, `head ${head + 1}`), ...row))));
+          make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Head"), ...range(DATA.blocks).map((block) => make("th", { scope: "col" }, `b${DATA.first + block}`)))),
+          make("tbody", {}, ...cells.map((row, head) => make("tr", {}, make("th", { scope: "row" }, `head ${head}`), ...row))));
         holder.replaceChildren(frame("Table of the chosen number", table), legend(one.scale));
         mark(chosen.block, chosen.head);
       }
@@ -196,7 +200,7 @@
     },
 
     parallel(place) { // one line for each head; pointing at a line or choosing from the list brings it to the front
-      const wide = 1000, high = 330, top = 40, low = 260, step = (wide - 140) / Math.max(1, DATA.numbers.length - 1);
+      const wide = 1000, high = 380, top = 40, low = 260, step = (wide - 140) / Math.max(1, DATA.numbers.length - 1);
       const picture = draw("svg", { viewBox: `0 0 ${wide} ${high}`, class: "drawing", role: "img", "aria-label": "One line for each head across its numbers; the values of the chosen head stand below" });
       const ends = DATA.numbers.map((one) => {
         const found = one.values.flat().filter((value) => value !== null), least = Math.min(...found), most = Math.max(...found);
@@ -221,8 +225,8 @@
         draw("line", { x1: x(axis), x2: x(axis), y1: top, y2: low, class: "axis" }),
         draw("text", { x: x(axis), y: top - 8, "text-anchor": "middle" }, number(ends[axis][1])),
         draw("text", { x: x(axis), y: low + 18, "text-anchor": "middle" }, number(ends[axis][0])),
-        draw("text", { x: x(axis), y: low + 38, "text-anchor": "middle" }, one.name.slice(0, 24)),
-        draw("text", { x: x(axis), y: low + 55, "text-anchor": "middle" }, one.unit.length > 26 ? `${one.unit.slice(0, 25)}\u2026` : one.unit)));
+        ...[...wrapped(one.name, 13), ...wrapped(`(${one.unit})`, 13)].slice(0, 5).map((words, line) =>
+          draw("text", { x: x(axis), y: low + 38 + 16 * line, "text-anchor": "middle", class: "narrow" }, words))));
       const said = make("p", { "aria-live": "polite", class: "small" });
       const heads = range(DATA.blocks).flatMap((block) => range(DATA.heads).map((head) => [`${block},${head}`, headName(block, head)]));
       const [label, list] = choice("Bring to the front", heads, (value) => choose(...value.split(",").map(Number)));
@@ -285,7 +289,7 @@
         }
         range(tokens).forEach((node) => parts.push(draw("text", { x: left + squeeze / 2 - 22, y: spot(node)[1] + 4, "text-anchor": "end" }, flows.tokens[node].slice(0, 14))));
         const first = DATA.first + state.from, end = state.to === DATA.blocks - 1 ? flows.reads : `after ${blockName(state.to)}`;
-        parts.push(draw("text", { x: left + squeeze / 2, y: base + 16, "text-anchor": "middle" }, first ? `after block ${first}` : "input"),
+        parts.push(draw("text", { x: left + squeeze / 2, y: base + 16, "text-anchor": "middle" }, first ? `after block ${first - 1}` : "input"),
           draw("text", { x: left + step * count + squeeze / 2, y: base + 16, "text-anchor": "middle" }, end.slice(0, 22)));
         picture.replaceChildren(...parts);
         const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
@@ -373,7 +377,7 @@
           one.mark.replaceChildren(...(patch >= 0 && patch < PATCHES ? [["#fff", 0.3], ["#000", 0.12]].map(([stroke, width]) =>
             draw("rect", { x: patch % COLUMNS, y: Math.floor(patch / COLUMNS), width: 1, height: 1, fill: "none", stroke, "stroke-width": width })) : []));
           one.legend.replaceChildren(legend(scale));
-          one.row.replaceChildren(...maps.map((map, block) => make("figure", block === state.block ? { class: "now" } : {}, paint(fill(document.createElement("canvas"), { "aria-hidden": "true" }, []), map, scale), make("figcaption", {}, `b${DATA.first + block + 1}`))));
+          one.row.replaceChildren(...maps.map((map, block) => make("figure", block === state.block ? { class: "now" } : {}, paint(fill(document.createElement("canvas"), { "aria-hidden": "true" }, []), map, scale), make("figcaption", {}, `b${DATA.first + block}`))));
           answers.push(`${one.said}: ${strongest(maps[state.block], 3).map((best) => `${patchName(best)} with ${percent(maps[state.block][best])}`).join("; ")}`);
         }
         const rest = others.map(([token, name]) => `${name} ${percent(at(state.block, state.token, token))}`);
@@ -444,7 +448,7 @@
     element.append(draw("polyline", { points: there.map((block) => `${x(block)},${y(series.values[block])}`).join(" "), class: "line on" }), dot,
       draw("line", { x1: left, x2: wide - right, y1: low + 6, y2: low + 6, class: "axis" }),
       draw("text", { x: left - 6, y: y(most) + 4, "text-anchor": "end" }, number(most)), draw("text", { x: left - 6, y: y(least) + 4, "text-anchor": "end" }, number(least)),
-      draw("text", { x: left, y: low + 22, "text-anchor": "middle" }, String(DATA.first + 1)), draw("text", { x: wide - right, y: low + 22, "text-anchor": "end" }, String(DATA.first + DATA.blocks)),
+      draw("text", { x: left, y: low + 22, "text-anchor": "middle" }, String(DATA.first)), draw("text", { x: wide - right, y: low + 22, "text-anchor": "end" }, String(DATA.first + DATA.blocks - 1)),
       draw("text", { x: (left + wide) / 2, y: low + 36, "text-anchor": "middle" }, "Block"));
     const said = make("figcaption", {}, `${series.name} (${series.unit})${series.low ? `, band: ${series.interval}` : ""}`);
     return { element: make("figure", { class: "charted" }, said, element), mark(block) {

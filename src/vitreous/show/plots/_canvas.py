@@ -76,10 +76,10 @@ def line_frame(axes: Axes, label: str) -> None:
 
 
 def block_ticks(axes: Axes, count: int, first: int) -> None:
-    """Count blocks from 1 along the horizontal axis, which has them at 0, 1, 2 and so on; every second if many."""
+    """Number blocks along the horizontal axis, which has them at 0, 1, 2 and so on; every second if many."""
     step = 1 + (count - 1) // 24
     places = range(0, count, step)
-    axes.set_xticks(list(places), [str(first + place + 1) for place in places], fontsize=TEXT - 1)
+    axes.set_xticks(list(places), [str(first + place) for place in places], fontsize=TEXT - 1)
 
 
 def ink_on(colour: Sequence[float] | UInt8[np.ndarray, " c"]) -> str:

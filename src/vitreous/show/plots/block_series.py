@@ -56,7 +56,7 @@ def block_series_text(series: Mapping[str, BlockSeries], first: int = 0) -> str:
             around = ""
             if each.low is not None and each.high is not None and np.isfinite(each.low[block]):
                 around = f" ({number_words(float(each.low[block]))} to {number_words(float(each.high[block]))})"
-            told.append(f"{first + block + 1}: {number_words(float(value))}{around}")
+            told.append(f"{first + block}: {number_words(float(value))}{around}")
         interval = f", in brackets the {each.interval}" if each.low is not None else ""
         lines.append(f"By block{interval}: {', '.join(told)}.")
     return "\n".join(lines)

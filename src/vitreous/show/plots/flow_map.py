@@ -178,11 +178,11 @@ def draw_flow_map(
         _photo(axes, photo)
     _ribbons(axes, flows, drawn, low)
     for place, share in enumerate(shares):
-        label = f"block {flows.first + low + place + 1}\n{percent(float(share))} drawn"
+        label = f"block {flows.first + low + place}\n{percent(float(share))} drawn"
         axes.text(STEP * (place + 0.5) + SQUEEZE / 2, BELOW, label, ha="center", va="top", fontsize=7, color=INK)
-    source = f"after block {flows.first + low}" if flows.first + low else "input"
+    source = f"after block {flows.first + low - 1}" if flows.first + low else "input"
     axes.text(SQUEEZE / 2, LEVEL, source, ha="center", va="top", fontsize=7, color=INK)
-    end = plain(reads, 24) if high == len(flows.steps) - 1 else f"after block {flows.first + high + 1}"
+    end = plain(reads, 24) if high == len(flows.steps) - 1 else f"after block {flows.first + high}"
     axes.text(STEP * (high - low + 1) + SQUEEZE / 2, LEVEL, end, ha="center", va="top", fontsize=7, color=INK)
     axes.set_xlim(-0.6 * STEP, STEP * (high - low + 1) + SQUEEZE + 0.2)
     axes.set_ylim(1.54, -0.12 - 0.14 * max(1, len(flows.names)))
@@ -213,7 +213,7 @@ def flow_map_text(
             if flow.source != flow.target
         ]
         lines.append(
-            f"Block {flows.first + block + 1}: {percent(stays)} of the mass stays where it is; strongest moves:"
+            f"Block {flows.first + block}: {percent(stays)} of the mass stays where it is; strongest moves:"
             f" {', '.join(named) or 'none'}. What stays and the {most} strongest moves are"
             f" {percent(float(shares[block]))}."
         )
@@ -226,11 +226,11 @@ def flow_map_text(
 
 
 def node_words(flows: Flows, node: int) -> str:
-    """Name a node: a token by its name, a cell by row and column, counted from 1, and its place on the image."""
+    """Name a node: a token by its name, a cell by row and column, counted from 0, and its place on the image."""
     if node < len(flows.names):
         return plain(flows.names[node])
     row, column = divmod(node - len(flows.names), flows.grid[1])
-    return f"cell {row + 1},{column + 1} ({place_words(row + 0.5, column + 0.5, flows.grid)})"
+    return f"cell {row},{column} ({place_words(row + 0.5, column + 0.5, flows.grid)})"
 
 
 def node_place(flows: Flows, node: int) -> tuple[float, float]:

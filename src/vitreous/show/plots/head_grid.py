@@ -71,7 +71,7 @@ def draw_head_grid(
         values = chosen(numbers, by).values
         axes.set_axis_off()
         for (block, head), (row, column) in zip(shown, places, strict=True):
-            words = f"b{first + block + 1} h{head + 1}: {number_words(float(values[block, head]))}"
+            words = f"b{first + block} h{head}: {number_words(float(values[block, head]))}"
             below = row * step[0] + corner[0] + 2
             axes.text(column * step[1], below, words, fontsize=6, va="top", color=INK)
     colour_bar(bar, scale, coat, f"{scale.describe()} {coat.describe() if photo is not None else ''}".strip())
@@ -100,14 +100,14 @@ def head_grid_text(
     for block, head in order[:most]:
         each = maps[block, head]
         if np.isnan(each).all():
-            lines.append(f"Block {first + block + 1} head {head + 1}: no values.")
+            lines.append(f"Block {first + block} head {head}: no values.")
             continue
         row, column = np.unravel_index(int(np.nanargmax(each)), each.shape)
         where = place_words(row + 0.5, column + 0.5, each.shape)
         value = "" if by is None else f", {by} {number_words(float(chosen(numbers, by).values[block, head]))}"
         share = f", {percent(float(each.max() / each.sum()))} of the map" if each.sum() > 0 and each.min() >= 0 else ""
         lines.append(
-            f"Block {first + block + 1} head {head + 1}{value}: largest in row {row + 1}, column {column + 1}"
+            f"Block {first + block} head {head}{value}: largest in row {row}, column {column}"
             f" ({where}) with {number_words(float(each.max()))}{share}."
         )
     if most is not None and most < len(order):
@@ -140,9 +140,9 @@ def chosen(numbers: Mapping[str, HeadNumber] | None, by: str) -> HeadNumber:
 def _name_axes(axes: Axes, blocks: int, heads: int, first: int, step: tuple[int, int], corner: tuple[int, int]) -> None:
     """Number blocks along the top and heads along the side."""
     axes.set_xticks([column * step[1] + corner[1] / 2 for column in range(blocks)])
-    axes.set_xticklabels([str(first + column + 1) for column in range(blocks)], fontsize=TEXT - 1)
+    axes.set_xticklabels([str(first + column) for column in range(blocks)], fontsize=TEXT - 1)
     axes.set_yticks([row * step[0] + corner[0] / 2 for row in range(heads)])
-    axes.set_yticklabels([str(row + 1) for row in range(heads)], fontsize=TEXT - 1)
+    axes.set_yticklabels([str(row) for row in range(heads)], fontsize=TEXT - 1)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("Block (depth runs to the right)", fontsize=TEXT)

@@ -64,10 +64,10 @@ def head_heatmap_text(numbers: Mapping[str, HeadNumber], first: int = 0) -> str:
             continue
         for word, (block, head) in (("Largest", order[0]), ("Smallest", order[-1])):
             value = format_value(float(number.values[block, head]))
-            lines.append(f"{word}: block {first + block + 1} head {head + 1} with {value}.")
+            lines.append(f"{word}: block {first + block} head {head} with {value}.")
         means = [row[np.isfinite(row)] for row in number.values]
         told = [
-            f"{first + place + 1}: {number_words(row.mean() if row.size else np.nan)}"
+            f"{first + place}: {number_words(row.mean() if row.size else np.nan)}"
             for place, row in enumerate(means)
         ]
         lines.append(f"Mean over heads, by block: {', '.join(told)}.")
@@ -89,7 +89,7 @@ def _table(axes: Axes, number: HeadNumber, scale: Scale, first: int) -> None:
     colours[np.isnan(values)] = 255
     axes.imshow(colours, aspect="auto", interpolation="none")
     block_ticks(axes, values.shape[1], first)
-    axes.set_yticks(range(values.shape[0]), [str(head + 1) for head in range(values.shape[0])], fontsize=TEXT - 1)
+    axes.set_yticks(range(values.shape[0]), [str(head) for head in range(values.shape[0])], fontsize=TEXT - 1)
     axes.tick_params(length=0)
     axes.set_xlabel("Block", fontsize=TEXT - 1)
     axes.set_ylabel("Head", fontsize=TEXT - 1)

@@ -1,6 +1,6 @@
 """Numbers to be drawn, with what a reader needs in order to read them: unit, meaning, names of rows and columns.
 
-Blocks are counted from 1 on every figure, heads too. `first` of a figure is the index, from 0, of the block that its
+Blocks are counted from 0 on every figure, heads too. `first` of a figure is the index, from 0, of the block that its
 first row holds, for models of which only some blocks were looked at.
 """
 

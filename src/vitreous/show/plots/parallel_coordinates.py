@@ -88,7 +88,7 @@ def heads_as_lines(
 ) -> tuple[Float[np.ndarray, "lines axes"], list[str], list[tuple[str, str]]]:
     """Turn numbers of heads into values, names and axes of lines, one line for each head."""
     blocks, heads = next(iter(numbers.values())).values.shape
-    names = [f"block {first + block + 1} head {head + 1}" for block in range(blocks) for head in range(heads)]
+    names = [f"block {first + block} head {head}" for block in range(blocks) for head in range(heads)]
     values = np.stack([number.values.astype(np.float64).ravel() for number in numbers.values()], 1)
     return values, names, [(name, number.unit) for name, number in numbers.items()]
 

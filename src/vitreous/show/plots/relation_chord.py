@@ -45,7 +45,7 @@ def draw_relation_chord(
     """
     mass = mean_mass(relations) if block is None else relations.mass[block]
     chords = chords_of(mass)
-    which = "mean over blocks" if block is None else f"block {first + block + 1}"
+    which = "mean over blocks" if block is None else f"block {first + block}"
     reading = (
         f"{relations.unit[:1].upper()}{relations.unit[1:]}, {which}. A ribbon begins on the arc of the object that"
         f" attends and stops short of the one attended to; its width is the mass.{_widest(relations, chords)}"

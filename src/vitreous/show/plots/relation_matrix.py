@@ -33,7 +33,7 @@ def draw_relation_matrix(relations: Relations, first: int = 0, title: str = "Att
     for place, axes in enumerate(right.subplots(rows, columns, squeeze=False).ravel()):
         if place < blocks:
             _cells(axes, relations.mass[place], scale)
-            axes.set_title(f"block {first + place + 1}", fontsize=TEXT - 1)
+            axes.set_title(f"block {first + place}", fontsize=TEXT - 1)
             axes.set_xticks([])
             axes.set_yticks([])
         else:
@@ -53,7 +53,7 @@ def relation_text(relations: Relations, first: int = 0, told: int = 6) -> str:
     lines.append(f"To itself, mean over blocks: {', '.join(own)}.")
     for source, target in strongest_relations(relations)[:told]:
         values = relations.mass[:, source, target]
-        by_block = ", ".join(f"{first + block + 1}: {number_words(float(value))}" for block, value in enumerate(values))
+        by_block = ", ".join(f"{first + block}: {number_words(float(value))}" for block, value in enumerate(values))
         name = f"{relations.names[source]} to {relations.names[target]}"
         lines.append(f"{name}: {format_value(float(mean[source, target]))} on average; by block {by_block}.")
     return "\n".join(lines)

@@ -66,7 +66,7 @@ def draw_token_query(
         axes = panels[2 * place]
         axes.imshow(picture, interpolation="none")
         marks = [column * step[1] + corner[1] / 2 for column in range(blocks)]
-        axes.set_xticks(marks, [str(first + block + 1) for block in range(blocks)], fontsize=TEXT - 1)
+        axes.set_xticks(marks, [str(first + block) for block in range(blocks)], fontsize=TEXT - 1)
         axes.xaxis.tick_top()
         axes.set_yticks([])
         axes.set_ylabel(words, fontsize=TEXT)
@@ -86,7 +86,7 @@ def token_query_text(
         best, reader = (np.unravel_index(int(np.argmax(maps[block])), grid) for maps in (to, by))
         goes, own = percent(float(to[block].sum())), percent(float(attention[block, token, token]), 1)
         lines.append(
-            f"Block {first + block + 1}: {goes} goes to patches, most to {_patch(best, grid)} with"
+            f"Block {first + block}: {goes} goes to patches, most to {_patch(best, grid)} with"
             f" {percent(float(to[block][best]), 1)}; to itself {own}. Attended to most by {_patch(reader, grid)} with"
             f" {percent(float(by[block][reader]), 1)} of its attention, {percent(float(by[block].mean()), 1)} over all"
             " patches."
@@ -95,6 +95,6 @@ def token_query_text(
 
 
 def _patch(place: tuple[np.intp, ...], grid: tuple[int, int]) -> str:
-    """Name a patch by row and column, counted from 1, and where it lies."""
+    """Name a patch by row and column, counted from 0, and where it lies."""
     row, column = int(place[0]), int(place[1])
-    return f"row {row + 1}, column {column + 1} ({place_words(row + 0.5, column + 0.5, grid)})"
+    return f"row {row}, column {column} ({place_words(row + 0.5, column + 0.5, grid)})"

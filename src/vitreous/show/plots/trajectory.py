@@ -69,11 +69,11 @@ def trajectory_text(
     lines = []
     for block, ((row, column), spread) in enumerate(zip(focus.centre, focus.spread, strict=True)):
         if not np.isfinite([row, column]).all():
-            lines.append(f"Block {first + block + 1}: no centre.")
+            lines.append(f"Block {first + block}: no centre.")
             continue
         moved = "" if block == 0 else f", {number_words(_moved(focus.centre, block))} patches from the block before"
         lines.append(
-            f"Block {first + block + 1}: centre {row:.1f} patches from the top and {column:.1f} from the left"
+            f"Block {first + block}: centre {row:.1f} patches from the top and {column:.1f} from the left"
             f" ({place_words(float(row), float(column), grid)}), spread {number_words(float(spread))} patches{moved}."
         )
     return "\n".join([*lines, *([block_series_text(series, first)] if series else [])])
@@ -128,7 +128,7 @@ def _path(axes: Axes, focus: Focus, first: int, *, numbered: bool) -> None:
     for block, (row, column) in enumerate(focus.centre):
         if numbered and np.isfinite([row, column]).all():
             ink = ink_on(colours[block])
-            words = str(first + block + 1)
+            words = str(first + block)
             axes.text(column, row, words, ha="center", va="center", fontsize=8, color=ink, zorder=5, clip_on=True)
 
 

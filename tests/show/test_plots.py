@@ -103,7 +103,7 @@ def test_ordered_maps_begin_with_the_largest_number_and_say_it():
     figure = draw_head_grid(maps, "share", numbers=numbers, by="entropy")
     best = np.unravel_index(np.nanargmax(numbers["entropy"].values), (3, 2))
     words = [text.get_text() for text in figure.axes[0].texts]
-    assert words[0] == f"b{best[0] + 1} h{best[1] + 1}: {format_value(float(numbers['entropy'].values[best]))}"
+    assert words[0] == f"b{best[0]} h{best[1]}: {format_value(float(numbers['entropy'].values[best]))}"
     assert words[-1] == "b0 h0: not defined"
     corner = colourise(maps[best][:1, :1], head_scale(maps, "share"))[0, 0, :3]
     assert (pixels(figure.axes[0])[0, 0] == corner).all()
@@ -129,7 +129,7 @@ def test_head_grid_text_names_peak_and_share():
     maps = np.full((1, 2, 2, 2), 0.1)
     maps[0, 1, 1, 0] = 0.7
     text = head_grid_text(maps, "share", first=4)
-    assert "Block 5 head 2: largest in row 2, column 1 (bottom left) with 0.7, 70 % of the map." in text
+    assert "Block 4 head 1: largest in row 1, column 0 (bottom left) with 0.7, 70 % of the map." in text
     assert head_grid_text(maps, "share", most=1).endswith("1 more heads are not told here.")
 
 
@@ -141,7 +141,7 @@ def test_cells_of_a_heatmap_have_the_colours_of_their_own_scale():
         for (block, head), value in np.ndenumerate(number.values):
             wanted = [255] * 4 if np.isnan(value) else colourise(np.array([[value]]), scale)[0, 0]
             assert (shown[head, block] == wanted).all()
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "4", "5"]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "3", "4"]
     assert number_scale(numbers[LONG]).low == -number_scale(numbers[LONG]).high
     text = head_heatmap_text(numbers, 2)
     assert format_value(float(np.nanmax(numbers["entropy"].values))) in text
@@ -198,7 +198,7 @@ def test_cells_gather_the_patches_that_lie_in_them_and_the_suffix_stays_apart():
     # nodes: class, end, the left square, the right column
     np.testing.assert_allclose(flows.mass, [[0.0, 0.5, 0.2, 0.3]] * 2)
     assert node_words(flows, 1) == "end"
-    assert node_words(flows, 3).startswith("cell 1,2")
+    assert node_words(flows, 3).startswith("cell 0,1")
 
 
 def test_the_drawn_share_is_what_the_ribbons_carry():
@@ -213,10 +213,10 @@ def test_the_drawn_share_is_what_the_ribbons_carry():
     assert drawn_share(flows, few)[1] == pytest.approx(sum(moves) + stays)
     text = flow_map_text(flows, most=4, reads="the class token")
     assert f"{percent(float(drawn_share(flows, few)[1]))}" in text.split("\n")[2]
-    assert f"Block 2: {percent(float(stays))} of the mass stays" in text
+    assert f"Block 1: {percent(float(stays))} of the mass stays" in text
     figure = draw_flow_map(flows, most=4, reads="class token")
     words = [each.get_text() for each in figure.axes[0].texts]
-    assert f"block 2\n{percent(float(drawn_share(flows, few)[1]))} drawn" in words
+    assert f"block 1\n{percent(float(drawn_share(flows, few)[1]))} drawn" in words
 
 
 def test_ribbons_are_as_wide_as_their_share():
@@ -234,12 +234,12 @@ def test_a_range_of_blocks_can_be_drawn():
     flows = attention_flows(attention_of(5, 5), np.eye(5)[0], (2, 2), names=("class",), first=3)
     assert {flow.block for flow in strongest_flows(flows, 2, (1, 3))} == {1, 2, 3}
     words = " ".join(each.get_text() for each in draw_flow_map(flows, blocks=(1, 3)).axes[0].texts)
-    assert "block 5" in words
-    assert "after block 4" in words
-    assert "after block 7" in words
-    assert "block 8" not in words
+    assert "block 4" in words
+    assert "after block 3" in words
+    assert "after block 6" in words
+    assert "block 7" not in words
     words = " ".join(each.get_text() for each in draw_flow_map(flows).axes[0].texts)
-    assert "after block 3" in words  # what enters the first block that was looked at is no input
+    assert "after block 2" in words  # what enters the first block that was looked at is no input
     assert "input" not in words
 
 
@@ -321,7 +321,7 @@ def test_bands_are_the_intervals_and_words_say_them():
     assert {round(float(y), 6) for x, y in band if x == 0} == {0.1, 0.3}
     assert "over heads" in " ".join(figure.axes[1].get_title(loc="left").split())
     text = block_series_text(series_of(), 2)
-    assert "3: 0.2 (0.1 to 0.3), 4: not defined, 5: 0.6 (0.5 to 0.7)" in text
+    assert "2: 0.2 (0.1 to 0.3), 3: not defined, 4: 0.6 (0.5 to 0.7)" in text
     with pytest.raises(InputError, match="one end"):
         BlockSeries(np.ones(3), "u", "m", low=np.ones(3))
     with pytest.raises(InputError, match="no series"):
@@ -334,7 +334,7 @@ def test_marks_of_the_trajectory_stand_at_the_centres():
     whole, near = figure.axes[:2]
     for axes in (whole, near):
         np.testing.assert_allclose(axes.collections[0].get_offsets(), focus.centre[:, ::-1])
-    assert [text.get_text() for text in near.texts] == ["2", "3", "4"]
+    assert [text.get_text() for text in near.texts] == ["1", "2", "3"]
     circles = [patch for patch in whole.patches if isinstance(patch, Ellipse)]
     assert [(each.get_center(), each.width / 2) for each in circles] == [
         ((column, row), spread) for (row, column), spread in zip(focus.centre, focus.spread, strict=True)
@@ -343,7 +343,7 @@ def test_marks_of_the_trajectory_stand_at_the_centres():
     assert 0 <= left < right <= 4
     assert 0 <= top < bottom <= 3
     text = trajectory_text(focus, (3, 4), first=1)
-    assert "Block 2: centre 1.5 patches from the top and 2.0 from the left (centre), spread 1 patches." in text
+    assert "Block 1: centre 1.5 patches from the top and 2.0 from the left (centre), spread 1 patches." in text
     assert "0.707 patches from the block before" in text
 
 

@@ -166,7 +166,7 @@ class Links(HTMLParser):
         super().__init__()
         self.found = []
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, _tag, attributes):
         self.found += [value for name, value in attributes if name in {"src", "href", "action", "srcset"}]
 
 

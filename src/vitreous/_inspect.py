@@ -167,9 +167,10 @@ class _Look:
         images = self.prepared.image[None]
         capture = Capture(first=len(self.vit.blocks) - 1, graph=False) if asked.by_rows else WHOLE
         with exact(self.vit.device), self.vit.trace(images, [self.target], capture=capture, seed=asked.seed) as trace:
-            inside = self._rows(trace, images) if asked.by_rows else self._whole(trace)
             heatmap = self._map() if objects is None or asked.priors is not None else None
             names, masks = self._objects(objects, heatmap)
+            first = masks[:1] if objects and names else None
+            inside = self._rows(trace, images, first) if asked.by_rows else self._whole(trace, first)
             related, depends = self._related(trace, masks) if names else (None, ())
             record = record_of_pass(
                 self.vit, trace, self.prepared, 0, top_predictions(self.vit, trace)[0],
@@ -183,6 +184,7 @@ class _Look:
                 tokens=name_tokens(self.vit),
                 reading=trace.reading[0].detach().float().cpu(),
                 reads=self.vit.plain_readout.describe(),
+                reading_kind=self.vit.plain_readout.kind,
                 objects=names,
                 found=objects is None,
                 relations=related,
@@ -192,8 +194,11 @@ class _Look:
                 **inside,
             )
 
-    def _whole(self, trace: Trace) -> dict[str, Any]:
-        """Measure all there is, from the attention that the trace kept."""
+    def _whole(self, trace: Trace, first: Tensor | None) -> dict[str, Any]:
+        """Measure all there is, from the attention that the trace kept.
+
+        first  mask of the object that the focus is held against
+        """
         agreement = head_agreement(trace)
         lens = logit_lens(trace)
         attention = [each.detach().float() for each in trace.attention]
@@ -204,13 +209,13 @@ class _Look:
             "numbers": head_table(trace, agreement, self.asked.ablation, self.left_out),
             "roles": head_roles(trace),
             "agreement": agreement,
-            "focus": focus(trace),
+            "focus": focus(trace, first),
             "lens": lens,
             "classes": self._classes(lens),
             "outliers": name_outliers(trace)[0],
         }
 
-    def _rows(self, trace: Trace, images: Tensor) -> dict[str, Any]:
+    def _rows(self, trace: Trace, images: Tensor, first: Tensor | None) -> dict[str, Any]:
         """Measure what needs no attention matrix as a whole."""
         vit = self.vit
         self.left_out.append(
@@ -222,7 +227,7 @@ class _Look:
         raw = trace.patches(readings)
         agreement = agreement_of(raw / raw.sum(-1, keepdim=True), vit.grid)
         maps = raw.mean(2).reshape(1, -1, *vit.grid)
-        seen = track(maps, vit.patch)
+        seen = track(maps, vit.patch, first)
         return {
             "readings": readings[0].cpu(),
             "attention": None,

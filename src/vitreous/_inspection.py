@@ -49,13 +49,14 @@ class Inspection:
     frame        where the patches lie on the photograph
     image        "3 H W" in [0, 1]: what the model saw, before its normalisation
     tokens       names of all tokens, as `analysis.token_query.name_tokens` gives them
-    reading      " n", share of each token in what the model's head reads, and `reads` the same in words
+    reading      " n", share of each token in what the model's head reads; `reads` says it in words, and `reading_kind`
+                 is that of `vit.readout.Readout`
     readings     "l h n", what the tokens that are read attend to in each block and head
     attention    "l n n", attention averaged over heads, rows are queries; None if it was read by rows and not kept
     numbers      of the heads, by name
     roles        of the heads, from this one image; None if attention was read by rows
     agreement    between heads and between blocks, of a batch of one
-    focus        where each block looks, of a batch of one
+    focus        where each block looks, of a batch of one; its overlap is with the first of the named objects
     lens         class evidence by block, of a batch of one; None if attention was read by rows
     classes      names of the classes in `lens.top`, for each position
     outliers     patches whose tokens have an outlying norm
@@ -72,6 +73,7 @@ class Inspection:
     tokens: tuple[str, ...]
     reading: Float[Tensor, " n"]
     reads: str
+    reading_kind: str
     readings: Float[Tensor, "l h n"]
     attention: Float[Tensor, "l n n"] | None
     numbers: Mapping[str, HeadNumber]

@@ -19,6 +19,7 @@ from vitreous.show.plots.parallel_coordinates import (
     heads_as_lines,
     parallel_coordinates_text,
 )
+from vitreous.show.plots.patch_map import draw_patch_map, patch_map_text
 from vitreous.show.plots.relation_chord import draw_relation_chord
 from vitreous.show.plots.relation_matrix import draw_relation_matrix, mean_mass, relation_text
 from vitreous.show.plots.token_query import draw_token_query, token_query_text
@@ -26,6 +27,7 @@ from vitreous.show.plots.trajectory import draw_trajectory, trajectory_text
 from vitreous.show.words import format_value, percent, safe_text
 
 READING_UNIT = "share of attention"
+CONVERGING_UNIT = "share of all heads that have the patch among those they attend to most"
 ABSENT = {
     "numbers": "numbers of heads",
     "parallel": "parallel coordinates",
@@ -55,8 +57,8 @@ def sections_of(content: InspectContent, flows: Flows | None, attention: bool, l
         found.append(_flow(content, flows, photo))
     if content.focus is not None or content.series:
         found.append(_trajectory(content, photo))
-    if content.agreement:
-        found.append(_agreement(content))
+    if content.agreement or content.converging is not None:
+        found.append(_agreement(content, photo))
     if content.lens:
         found.append(_lens(content))
     if content.attention is not None:
@@ -185,13 +187,21 @@ def _trajectory(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"]) -> S
     return "trajectory", title, section("trajectory", title, reading, html, live=True)
 
 
-def _agreement(content: InspectContent) -> Section:
-    """Write whether heads agree."""
+def _agreement(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"]) -> Section:
+    """Write whether heads agree, and where they come together."""
     title = "Whether heads agree"
     reading = " ".join(f"{name}: {each.meaning}" for name, each in content.agreement.items())
-    words = block_series_text(content.agreement, content.first)
-    html = still(draw_block_series(content.agreement, content.first, title), words, title) + told(words, title)
-    return "agreement", title, section("agreement", title, reading, html, live=True)
+    html, last = "", ""
+    if content.agreement:
+        words = block_series_text(content.agreement, content.first)
+        html = still(draw_block_series(content.agreement, content.first, title), words, title) + told(words, title)
+    if content.converging is not None:
+        where = "Where heads come together"
+        words = patch_map_text(content.converging, CONVERGING_UNIT)
+        figure = draw_patch_map(content.converging, CONVERGING_UNIT, where, photo)
+        last = f"<h3>{where}</h3>{still(figure, words, where, 420, lasting=True)}{told(words, where)}"
+    name = "agreement"
+    return name, title, section(name, title, reading, html, live=bool(html)) + last
 
 
 def _lens(content: InspectContent) -> Section:

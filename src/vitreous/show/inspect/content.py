@@ -64,6 +64,7 @@ class InspectContent:
     focus        centre and spread for each block, or None
     series       by name, for each block: spread, overlap, entropy and the like
     agreement    by name, for each block: agreement of heads
+    converging   "gh gw": share of all heads that have the patch among those they attend to most, or None
     lens         one entry for each block, or none
     relations    between objects, or None
     factors      heads by factors, or None
@@ -89,6 +90,7 @@ class InspectContent:
     focus: Focus | None = None
     series: Mapping[str, BlockSeries] = field(default_factory=dict)
     agreement: Mapping[str, BlockSeries] = field(default_factory=dict)
+    converging: Float[np.ndarray, "gh gw"] | None = None
     lens: tuple[LensBlock, ...] = ()
     relations: Relations | None = None
     factors: FactorScores | None = None
@@ -113,6 +115,8 @@ class InspectContent:
             wanted.append(("attention", self.attention.shape, (blocks, tokens, tokens)))
         if self.reading is not None:
             wanted.append(("reading", self.reading.shape, (tokens,)))
+        if self.converging is not None:
+            wanted.append(("converging", self.converging.shape, (rows, columns)))
         if self.focus is not None:
             wanted.append(("focus.centre", self.focus.centre.shape, (blocks, 2)))
         if self.relations is not None:

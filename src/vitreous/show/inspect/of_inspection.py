@@ -27,6 +27,14 @@ LIMITS = (
 )
 
 
+READS = {
+    "token": "class token",
+    "mean": "mean of the patches",
+    "token and mean": "class token and mean",
+    "attention": "pooling attention",
+}
+
+
 def page_of(inside: Inspection, attention_limit: int = ATTENTION_LIMIT) -> str:
     """Write the page of an inspection; see `write_inspect_page`."""
     return write_inspect_page(content_of(inside), attention_limit)
@@ -46,7 +54,7 @@ def content_of(inside: Inspection) -> InspectContent:
         target=record.target,
         predictions=tuple(Prediction(each.label, each.probability, each.logit) for each in record.predictions),
         readings=_array(readings),
-        reads=inside.reads,
+        reads=READS[inside.reading_kind],
         numbers={
             name.replace("_", " "): HeadNumber(_array(each.values), each.unit, each.meaning, each.signed)
             for name, each in inside.numbers.items()
@@ -58,6 +66,7 @@ def content_of(inside: Inspection) -> InspectContent:
         focus=_focus(inside),
         series=_series(inside),
         agreement=_agreement(inside),
+        converging=_array(inside.agreement.converging[0]),
         lens=_lens(inside),
         relations=_relations(inside),
         facts=facts_of(inside),
@@ -105,6 +114,12 @@ def _series(inside: Inspection) -> dict[str, BlockSeries]:
             "1 where the next block ranks the patches in the same order.",
         ),
     }  # fmt: skip
+    if focus.overlap is not None and focus.chance is not None:
+        found["on the first object"] = BlockSeries(
+            _array(focus.overlap[0]),
+            "share of attention to patches",
+            f"What lies on {inside.objects[0]}; {percent(float(focus.chance[0]), 0)} of the area is its.",
+        )
     if focus.prefix_mass is not None:
         found["attention to class and register tokens"] = BlockSeries(
             _array(focus.prefix_mass[0]), "share of attention", "What is not on the maps."

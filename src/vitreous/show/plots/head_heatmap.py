@@ -67,8 +67,7 @@ def head_heatmap_text(numbers: Mapping[str, HeadNumber], first: int = 0) -> str:
             lines.append(f"{word}: block {first + block} head {head} with {value}.")
         means = [row[np.isfinite(row)] for row in number.values]
         told = [
-            f"{first + place}: {number_words(row.mean() if row.size else np.nan)}"
-            for place, row in enumerate(means)
+            f"{first + place}: {number_words(row.mean() if row.size else np.nan)}" for place, row in enumerate(means)
         ]
         lines.append(f"Mean over heads, by block: {', '.join(told)}.")
     return "\n".join(lines)

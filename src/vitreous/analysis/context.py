@@ -131,6 +131,8 @@ def _drawn(
 
 
 def _scores(trace: Trace, owner: Tensor, keep: Bool[Tensor, "m p"], fill: AnyFill) -> Float[Tensor, " m"]:
+    """Score sets of patches by the target of the image that each is of, in float64 on the CPU."""
+
     def read(logits: Tensor, of: Tensor) -> Tensor:
         return trace.target.select(of).score(logits)
 

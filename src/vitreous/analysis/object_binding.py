@@ -71,7 +71,7 @@ def binding(trace: Trace, objects: Sequence[Mask]) -> list[Binding]:
         rows = slice(trace.vit.prefix, trace.vit.prefix + trace.vit.grid[0] * trace.vit.grid[1])
         between = [each[rows] for each in attention]
         for number, weights in enumerate(object_weights(trace, image, masks)):
-            own, moved = _places(weights.reshape(trace.vit.grid))
+            own, moved = shape_places(weights.reshape(trace.vit.grid))
             if len(moved) > 1 and (weights > 0).sum() > 1:
                 lifts = torch.stack([_lift(each, moved) for each in between])
                 others = torch.arange(len(moved)) != own
@@ -79,7 +79,7 @@ def binding(trace: Trace, objects: Sequence[Mask]) -> list[Binding]:
     return found
 
 
-def _places(weights: Float[Tensor, "gh gw"]) -> tuple[int, Float[Tensor, "m p"]]:
+def shape_places(weights: Float[Tensor, "gh gw"]) -> tuple[int, Float[Tensor, "m p"]]:
     """Lay the shape at all places where it fits, row by row, and say which is its own."""
     down, across = weights.sum(1).nonzero()[:, 0], weights.sum(0).nonzero()[:, 0]
     top, left = int(down[0]), int(across[0])

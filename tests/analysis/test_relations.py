@@ -331,7 +331,7 @@ def test_attention_that_follows_cooccurrence_is_found():
 def test_false_alarms_are_as_rare_as_promised(monkeypatch):
     """No lift depends on anything: each test at 5 % may be wrong in 5 of 100, and corrected ones in 5 of 100 together."""
     monkeypatch.setattr(relation_statistics_module, "RESAMPLES", 2)  # intervals are not looked at, and dear
-    trials, wrong = 150, {"distance": 0, "alone": 0, "names": 0, "pairs": 0, "family": 0}
+    trials, wrong = 100, {"distance": 0, "alone": 0, "names": 0, "pairs": 0, "family": 0}
     for trial in range(trials):
         generator = np.random.default_rng(1000 + trial)
         relations = [invented(generator, int(generator.integers(3, 6))) for _ in range(12)]
@@ -344,6 +344,37 @@ def test_false_alarms_are_as_rare_as_promised(monkeypatch):
     limits = stats.binom(trials, 0.05).ppf([0.001, 0.999])
     for name in ("distance", "alone", "names", "pairs", "family"):
         assert limits[0] <= wrong[name] <= limits[1], name
+
+
+def test_images_of_few_objects_say_little_and_stop_nothing():
+    generator = np.random.default_rng(5)
+    relations = [invented(generator, count) for count in (0, 1, 2, 2)]
+    names = [[], ["a"], ["a", "b"], ["b", "b"]]
+    found = relation_statistics(relations, names, fewest=1, permutations=9)
+    assert found.distance.images == 0
+    assert np.isnan(found.distance.value).all()
+    assert np.isnan(found.cooccurrence.value).all()  # two pairs of names are no correlation
+    assert {(pair.query, pair.key): pair.images for pair in found.pairs} == {
+        ("a", "b"): 1,
+        ("b", "a"): 1,
+        ("b", "b"): 1,
+    }
+    assert relation_statistics(relations, names, fewest=2, permutations=9).pairs == ()
+    assert relation_statistics(relations[:1], names[:1], permutations=9).pairs == ()
+
+
+def test_a_block_without_differences_is_unknown_and_the_others_are_not():
+    generator = np.random.default_rng(6)
+    relations = [invented(generator, 4) for _ in range(12)]
+    even = [replace(each, lift=torch.stack([each.lift[0], 0 * each.lift[1]])) for each in relations]
+    names = named(generator, relations)
+    found = relation_statistics(even, names, permutations=39)
+    whole = relation_statistics(relations, names, permutations=39)
+    assert np.isnan(found.distance.value).tolist() == [False, True]
+    for name in ("low", "high", "p", "corrected", "null"):
+        assert np.isnan(getattr(found.distance, name)).tolist() == [False, True]
+    assert found.distance.value[0] == whole.distance.value[0]
+    assert found.distance.p[0] == whole.distance.p[0]
 
 
 def test_statistics_that_do_not_fit_are_refused():

@@ -125,7 +125,11 @@ def relation_statistics(
 
 
 def _between(relation: Relations) -> Float[np.ndarray, "l k k"]:
-    """Lifts between objects, without the background; -inf, which no mean survives, becomes the lowest float32."""
+    """Lifts between objects, without the background.
+
+    -inf, which no mean survives, becomes the lowest float32. Two objects on one and the same patch have no lift; they
+    count as 0, like even attention.
+    """
     found: Float[np.ndarray, "l k k"] = np.nan_to_num(
         relation.lift[:, :-1, :-1].numpy(), neginf=float(np.log2(np.finfo(np.float32).tiny))
     )
@@ -226,6 +230,10 @@ def _by_name(
     listed = listed[images[listed] >= max(fewest, 1)]
     own, excess, shuffled = [], [], np.zeros((permutations, len(lifts[0]), len(listed)))
     for called, lift, less, place in zip(names, lifts, centred, places, strict=True):
+        if len(called) < 2:  # no pairs, and yet an image that counts for PMI
+            own.append(np.full(shuffled.shape[1:], np.nan))
+            excess.append(own[-1])
+            continue
         holds = np.array([[name == other for other in sorted(set(called))] for name in called], dtype=np.float64)
         _, here, there = np.intersect1d(place, listed, return_indices=True)
         own.append(_spread(_by_pair(lift, holds), here, there, len(listed)))
@@ -326,6 +334,8 @@ def _follow(values: Float[np.ndarray, "l q"], pmi: Float[np.ndarray, " q"]) -> F
 
 def _resamples(images: int, generator: np.random.Generator) -> Float[np.ndarray, "r n"]:
     """Say how often each image is drawn in each resample."""
+    if not images:
+        return np.zeros((RESAMPLES, 0))
     return generator.multinomial(images, np.full(images, 1 / max(images, 1)), size=RESAMPLES).astype(np.float64)
 
 
@@ -344,10 +354,13 @@ def _association(
     nothing = np.full(len(value), math.nan)
     if np.isnan(value).all() or not len(shuffled):
         return Association(value, nothing, nothing, nothing, nothing, nothing, images)
-    null = np.nanmean(shuffled, 0)
-    spread = np.nanstd(shuffled, 0) + 1e-12
+    unknown = np.isnan(value)
+    shuffled, resampled = np.where(unknown, 0, shuffled), np.where(unknown, 0, resampled)
+    null, spread = np.nanmean(shuffled, 0), np.nanstd(shuffled, 0) + 1e-12
     away, largest = np.abs(value - null) / spread, np.nanmax(np.abs(shuffled - null) / spread, 1)
     corrected = (1 + (largest[:, None] >= away - 1e-9).sum(0)) / (1 + len(shuffled))
     enough = images >= FEWEST and np.isnan(resampled).mean() <= 0.05
     low, high = np.nanquantile(resampled, [0.025, 0.975], axis=0) if enough else (nothing, nothing)
-    return Association(value, low, high, _two_sided(value, shuffled), corrected, null, images)
+    p = _two_sided(value, shuffled)
+    low, high, corrected, null = (np.where(unknown, math.nan, each) for each in (low, high, corrected, null))
+    return Association(value, low, high, p, corrected, null, images)

@@ -75,9 +75,9 @@ def relate(trace: Trace, objects: Sequence[Mask]) -> list[Relations]:
 def box_masks(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[Tensor, "k H W"]:
     """Turn boxes (left, top, right, bottom), in pixels of the model's input, into masks of `size` (height, width).
 
-    A pixel is inside if its centre is.
+    A pixel is inside if its centre is, edges at the left and top included.
 
-    >>> box_masks([(1.0, 0.0, 3.0, 1.5)], (2, 4)).int().tolist()
+    >>> box_masks([(1.0, 0.0, 3.0, 1.6)], (2, 4)).int().tolist()
     [[[0, 1, 1, 0], [0, 1, 1, 0]]]
     """
     edges = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4, 1)

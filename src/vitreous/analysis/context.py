@@ -81,7 +81,10 @@ def dependence(
     "Depends on" is meant causally, of this model and of this way of taking away: the score is what the model gives
     without these patches. It does not say what it would have given had the object never stood there, since what it hid
     is not shown; nor is the drop shared out: of two objects that tell the same neither is missed. Objects are compact
-    and scattered patches are not, which a model may take differently; in a full image "moved" finds few places or none.
+    and scattered patches are not, which a model may take differently; in a full image "moved" finds few places or none,
+    and p cannot be small. A small p is no large effect: in the 60 packaged scenes, whose model was shown them without
+    each thing as well, that moves the score by more than 0.1 for 28 of 323 things beside the target; p is at most 0.05
+    for 256 of them with 39 scattered draws, and for 63 of the 307 that can be moved. Read the drop before p.
 
     Gives for each image a `Dependence` for each object. Costs (draws + 1) forward passes for each object, shorter by
     what is dropped. Raises InputError for masks of another size, MethodNotApplicableError where tokens cannot be

@@ -104,6 +104,26 @@ def test_controls_are_the_quantiles_of_the_draws():
     assert three.drop == pytest.approx(0, abs=1e-4)
 
 
+def test_moved_controls_are_the_shape_at_all_places_of_the_background():
+    """A pair of patches side by side fits at two other places that are all background, in a grid of 3 x 4."""
+    vit = FAMILIES["timm"].open()
+    objects = torch.stack([of_patch(vit, 0) | of_patch(vit, 1), of_patch(vit, 3), of_patch(vit, 5) | of_patch(vit, 10)])
+    places = [(6, 7), (8, 9)]
+    keep = torch.ones(1, len(places), 12, dtype=torch.bool)
+    for row, place in enumerate(places):
+        keep[0, row, list(place)] = False
+    with vit.trace(random_images(vit, 1), 0) as trace:
+        drops = (trace.score.detach()[:, None] - coalition_scores(trace, keep))[0]
+        pair, single, diagonal = dependence(trace, [objects], control="moved")[0]
+        few = dependence(trace, [objects], draws=1, control="moved")[0][0]
+    assert pair.draws == 2
+    assert pair.control == pytest.approx(float(drops.mean()), abs=1e-5)
+    assert single.draws == 7  # all patches of the background
+    assert diagonal.draws == 3  # 2 and 7, 4 and 9, 6 and 11
+    assert few.draws == 1
+    assert min(abs(few.control - float(drop)) for drop in drops) < 1e-5
+
+
 def test_images_do_not_depend_on_their_batch():
     vit = FAMILIES["timm"].open()
     images, masks = random_images(vit, 3), [objects_of(vit, 0, 5), objects_of(vit, 1), objects_of(vit, 7, 8, 2)]

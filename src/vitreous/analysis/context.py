@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vitreous.analysis.object_binding import shape_places
 from vitreous.analysis.relations import check_objects, patch_shares
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import Mask
@@ -19,6 +21,10 @@ LEAST = 0.25
 A quarter keeps small and thin objects and leaves others in the patch the larger part at most: of 341 objects of 63 COCO
 photographs, each a quarter of a patch of DeiT-tiny or more, 78 have no patch of their own so, and 127 at a half.
 """
+
+
+Control: TypeAlias = Literal["scattered", "moved"]
+"""What is taken away instead of an object: as many single patches of the background, or its shape laid elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,12 @@ class Dependence:
 
 
 def dependence(
-    trace: Trace, objects: Sequence[Mask], draws: int = 99, fill: AnyFill = "drop", least: float = LEAST
+    trace: Trace,
+    objects: Sequence[Mask],
+    draws: int = 99,
+    fill: AnyFill = "drop",
+    least: float = LEAST,
+    control: Control = "scattered",
 ) -> list[list[Dependence]]:
     """Take each object of each image away, the others staying, and hold the drop of the score against a control.
 
@@ -64,11 +75,16 @@ def dependence(
              "black", "grey" or "impute"
     least    share of a patch that an object has to cover. A patch belongs to the object that covers most of it; the
              background is of patches that no object touches
+    control  "scattered" draws single patches of the background; "moved" lays the object's patches, together, where all
+             of them are background, at as many places as there are, up to `draws` of them
 
     "Depends on" is meant causally, of this model and of this way of taking away: the score is what the model gives
     without these patches. It does not say what it would have given had the object never stood there, since what it hid
     is not shown; nor is the drop shared out: of two objects that tell the same neither is missed. Objects are compact
-    and the drawn patches are scattered, which a model may take differently.
+    and scattered patches are not, which a model may take differently; in a full image "moved" finds few places or none,
+    and p cannot be small. A small p is no large effect: in the 60 packaged scenes, whose model was shown them without
+    each thing as well, that moves the score by more than 0.1 for 28 of 323 things beside the target; p is at most 0.05
+    for 256 of them with 39 scattered draws, and for 63 of the 307 that can be moved. Read the drop before p.
 
     Gives for each image a `Dependence` for each object. Costs (draws + 1) forward passes for each object, shorter by
     what is dropped. Raises InputError for masks of another size, MethodNotApplicableError where tokens cannot be
@@ -76,13 +92,19 @@ def dependence(
     """
     if draws < 1 or not 0 < least <= 1:
         raise InputError(f"draws={draws}, least={least}.", "Give at least one draw, and a share in (0, 1].")
+    if control not in get_args(Control):
+        raise InputError(f"control={control!r} is unknown.", "Use 'scattered' or 'moved'.")
     check_objects(trace, objects)
+    draw = _scattered if control == "scattered" else _moved
     sets, owner, plans = [], [], []
     for image, masks in enumerate(objects):
         mine, background = own_patches(trace, masks, least)
         for number, patches in enumerate(mine):
             wanted = int(patches.sum())
-            drawn = _drawn(trace, image, number, background, wanted, draws) if wanted else background[None][:0]
+            drawn = background[None][:0]
+            if wanted:
+                generator = trace.generators("dependence", control, str(number))[image]
+                drawn = draw(trace, patches, background, draws, generator)
             taken = torch.cat([patches[None], drawn]) if wanted else drawn
             plans.append((image, number, wanted, len(taken)))
             sets.append(~taken)
@@ -111,14 +133,14 @@ def own_patches(trace: Trace, masks: Mask, least: float = LEAST) -> tuple[Bool[T
     return (whose == numbers) & (largest >= least), shares.sum(0) == 0
 
 
-def _drawn(
-    trace: Trace, image: int, number: int, background: Bool[Tensor, " p"], wanted: int, draws: int
+def _scattered(
+    trace: Trace, patches: Bool[Tensor, " p"], background: Bool[Tensor, " p"], draws: int, generator: torch.Generator
 ) -> Bool[Tensor, "m p"]:
-    """Draw different sets of background patches; none if there are not two of them."""
-    places = background.nonzero()[:, 0]
+    """Draw different sets of as many background patches; none if there are not two of them."""
+    del trace
+    places, wanted = background.nonzero()[:, 0], int(patches.sum())
     found: dict[tuple[int, ...], None] = {}
     if len(places) > wanted:
-        generator = trace.generators("dependence", str(number))[image]
         for _ in range(10 * draws):  # of few patches there may be fewer sets than were asked for
             order = torch.randperm(len(places), generator=generator)[:wanted]
             found[tuple(sorted(places[order].tolist()))] = None
@@ -130,7 +152,18 @@ def _drawn(
     return sets
 
 
+def _moved(
+    trace: Trace, patches: Bool[Tensor, " p"], background: Bool[Tensor, " p"], draws: int, generator: torch.Generator
+) -> Bool[Tensor, "m p"]:
+    """Lay the shape wherever all of it is background; draw among these places if there are more than `draws`."""
+    _, places = shape_places(patches.double().reshape(trace.vit.grid))
+    fits = places.bool()[(places.bool() & ~background).sum(1) == 0]
+    return fits[torch.randperm(len(fits), generator=generator)[:draws]]
+
+
 def _scores(trace: Trace, owner: Tensor, keep: Bool[Tensor, "m p"], fill: AnyFill) -> Float[Tensor, " m"]:
+    """Score sets of patches by the target of the image that each is of, in float64 on the CPU."""
+
     def read(logits: Tensor, of: Tensor) -> Tensor:
         return trace.target.select(of).score(logits)
 

@@ -19,7 +19,7 @@ class Binding:
     """How much one object attends to itself, against the same shape laid elsewhere on the same attention.
 
     image, number  which object, both counted from 0
-    lift           "l", log2 of what of its patches' attention to patches goes to the object, by its share of them
+    lift           "l", as in `Relations.lift`, what a patch gives to itself left out
     elsewhere      "l m", the same at each other place: nearness and shape are the same, only the object is missing
     """
 
@@ -42,7 +42,7 @@ class BindingStatistics:
     low, high  95 % bootstrap interval over images (percentile)
     p          two-sided; null hypothesis: each object could as well stand at any place of the grid where it fits. Each
                draw puts every object at one such place
-    corrected  for the largest of all blocks (single-step maxT)
+    corrected  the same for the largest of all blocks, each in units of its spread over draws (single-step maxT)
     """
 
     excess: Float[np.ndarray, " l"]
@@ -57,12 +57,12 @@ class BindingStatistics:
 def binding(trace: Trace, objects: Sequence[Mask]) -> list[Binding]:
     """Hold each object's attention to itself against that of its shape at all other places, in every captured block.
 
-    objects  as for `relate`. Objects that fit nowhere else on the grid are left out
+    objects  as for `relate`. Objects on a single patch, or that fit nowhere else on the grid, are left out
 
-    Any compact set of patches attends to itself where attention is local, each patch to itself above all, so that lift
-    on its own shows nothing. Moved, the shape meets background, parts of the same object and other objects, whole or
-    cut: that makes the difference smaller. What is left over may be the object, or the places where photographers put
-    objects. Raises as `relate`.
+    Any compact set of patches attends to itself where attention is local, so that lift on its own shows nothing.
+    Moved, the shape meets background, parts of the same object and other objects, whole or cut: that makes the
+    difference smaller. What is left over may be the object, or the places where photographers put objects. Raises as
+    `relate`.
     """
     _ = trace.readout  # raises where there are no plain tokens
     found = []
@@ -71,15 +71,15 @@ def binding(trace: Trace, objects: Sequence[Mask]) -> list[Binding]:
         rows = slice(trace.vit.prefix, trace.vit.prefix + trace.vit.grid[0] * trace.vit.grid[1])
         between = [each[rows] for each in attention]
         for number, weights in enumerate(object_weights(trace, image, masks)):
-            own, moved = _places(weights.reshape(trace.vit.grid))
-            if len(moved) > 1:
+            own, moved = shape_places(weights.reshape(trace.vit.grid))
+            if len(moved) > 1 and (weights > 0).sum() > 1:
                 lifts = torch.stack([_lift(each, moved) for each in between])
                 others = torch.arange(len(moved)) != own
                 found.append(Binding(image, number, lifts[:, own], lifts[:, others]))
     return found
 
 
-def _places(weights: Float[Tensor, "gh gw"]) -> tuple[int, Float[Tensor, "m p"]]:
+def shape_places(weights: Float[Tensor, "gh gw"]) -> tuple[int, Float[Tensor, "m p"]]:
     """Lay the shape at all places where it fits, row by row, and say which is its own."""
     down, across = weights.sum(1).nonzero()[:, 0], weights.sum(0).nonzero()[:, 0]
     top, left = int(down[0]), int(across[0])
@@ -92,10 +92,12 @@ def _places(weights: Float[Tensor, "gh gw"]) -> tuple[int, Float[Tensor, "m p"]]
     return top * columns + left, moved.reshape(rows * columns, -1)
 
 
-def _lift(between: Float[Tensor, "p p"], moved: Float[Tensor, "m p"]) -> Float[Tensor, " m"]:
-    onto = ((moved @ between) * moved).sum(1)
-    reached = moved @ between.sum(1)
-    return torch.log2(onto / reached / moved.mean(1))
+def _lift(among: Float[Tensor, "p p"], moved: Float[Tensor, "m p"]) -> Float[Tensor, " m"]:
+    """Give the lift of a shape onto itself at each place; what even attention would give is the same everywhere."""
+    others = among - torch.diag(among.diagonal())
+    size, squares = moved[0].sum(), (moved[0] ** 2).sum()
+    expected = (size**2 - squares) / (among.shape[0] - 1)
+    return torch.log2(((moved @ others) * moved).sum(1) / (moved @ others.sum(1)) / expected * size)
 
 
 def binding_statistics(found: Sequence[Sequence[Binding]], draws: int = 9999, seed: int = 0) -> BindingStatistics:
@@ -120,11 +122,12 @@ def binding_statistics(found: Sequence[Sequence[Binding]], draws: int = 9999, se
     low, high = np.quantile(times @ per_image, [0.025, 0.975], axis=0)
     slack = 1e-9 * (1 + np.abs(value))
     above, below = (drawn >= value - slack).sum(0), (drawn <= value + slack).sum(0)
-    largest = np.abs(drawn).max(1)[:, None]
+    spread = drawn.std(0) + 1e-12
+    largest = np.abs(drawn / spread).max(1)[:, None]
     return BindingStatistics(
         value, low, high,
         p=np.minimum(1.0, 2 * (1 + np.minimum(above, below)) / (1 + draws)),
-        corrected=(1 + (largest >= np.abs(value) - slack).sum(0)) / (1 + draws),
+        corrected=(1 + (largest >= (np.abs(value) - slack) / spread).sum(0)) / (1 + draws),
         images=len(used), objects=sum(map(len, used)),
     )  # fmt: skip
 

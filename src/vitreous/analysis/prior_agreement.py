@@ -132,6 +132,7 @@ def judge_many(findings: Iterable[Sequence[Finding]]) -> list[Violations]:
 
 
 def _counted(findings: Sequence[Finding]) -> Violations:
+    """Count one expectation over images; those about which nothing can be said are counted apart."""
     first, known = findings[0], [each for each in findings if each.status != "unknown"]
     violated = sum(each.status == "violated" for each in known)
     low = high = math.nan
@@ -153,6 +154,12 @@ def _counted(findings: Sequence[Finding]) -> Violations:
 def _judged(
     relevance: Float[np.ndarray, "rows columns"], frame: Frame, prior: Prior, class_name: str, regions: Regions
 ) -> Finding:
+    """Judge one expectation.
+
+    The share of a patch that lies in a place is a share of its area, since nothing is known of where in the patch its
+    relevance is. What cannot be judged is unknown rather than met: a region that nobody annotated, a map without
+    positive relevance, a place that was cropped away.
+    """
     low, high = prior.bounds
 
     def finding(status: Status, share: float, area: float, outside: float, note: str = "") -> Finding:
@@ -233,6 +240,7 @@ def _raster(mask: Bool[np.ndarray, "height width"], photo_size: tuple[int, int])
 
 @lru_cache(maxsize=64)
 def _mask(path: str) -> Bool[np.ndarray, "height width"]:
+    """Read a mask: meant where it is light. It is kept, as one mask may serve thousands of maps."""
     try:
         found: Bool[np.ndarray, "height width"] = np.asarray(read_photo(path).image.convert("L")) >= LIGHT
     except (ImageError, DataError) as problem:

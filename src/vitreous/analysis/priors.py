@@ -150,7 +150,9 @@ def read_priors(path: str | Path) -> Priors:
     and field.
     """
     text = _read_text(Path(path))
-    priors, tree = read_settings(text, str(path), Priors, _fields_beside, "See docs/priors.schema.json for the fields.")
+    priors, tree = read_settings(
+        text, str(path), Priors, _fields_beside, "The module vitreous.analysis.priors lists the fields."
+    )
     found = []
     for number, prior in enumerate(priors.priors):
         if prior.where.mask is not None:

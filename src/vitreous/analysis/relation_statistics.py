@@ -26,8 +26,8 @@ class Association:
     value      the statistic
     low, high  95 % percentile bootstrap interval over images; NaN for fewer than ten images
     p          two-sided, of the permutation test: twice the smaller tail, the data counted among the permutations
-    corrected  the same for the largest of all blocks (single-step maxT, Westfall & Young 1993): the chance of any false
-               alarm among the blocks is kept
+    corrected  the same for the largest of all blocks, each in units of its spread over permutations (single-step maxT,
+               Westfall & Young 1993): the chance of any false alarm among the blocks is kept
     null       mean of the statistic over permutations: what to hold the value against
     images     how many images say anything
     """
@@ -103,7 +103,8 @@ def relation_statistics(
     that differs between images counts; the correlation is that of all these ranks together, images weighing by their
     number of pairs. Images of three objects or more take part. Null hypothesis: in each image, which object stands
     where does not matter to the attention between them; places are permuted among the objects of an image (a Mantel
-    test in strata). Sizes stay with the objects.
+    test in strata). Sizes stay with the objects. Objects that share patches count as the near ones that they are: on 63
+    COCO photographs and DeiT-tiny, without their pairs, the correlation is weaker by 0.05 to 0.18 in every block.
 
     Names: null hypothesis: in each image, which object has which name does not matter. Names are permuted among the
     objects of an image, which leaves PMI as it is. Names of large or central objects are told apart by this test as
@@ -124,7 +125,11 @@ def relation_statistics(
 
 
 def _between(relation: Relations) -> Float[np.ndarray, "l k k"]:
-    """Lifts between objects, without the background; -inf, which no mean survives, becomes the lowest float32."""
+    """Lifts between objects, without the background.
+
+    -inf, which no mean survives, becomes the lowest float32. Two objects on one and the same patch have no lift; they
+    count as 0, like even attention.
+    """
     found: Float[np.ndarray, "l k k"] = np.nan_to_num(
         relation.lift[:, :-1, :-1].numpy(), neginf=float(np.log2(np.finfo(np.float32).tiny))
     )
@@ -181,12 +186,14 @@ def _ranked(values: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
 def _gram(
     lifts: Float[np.ndarray, "l m"], distances: Float[np.ndarray, " m"], fixed: list[Float[np.ndarray, " m"]]
 ) -> Float[np.ndarray, "l 4 4"]:
+    """Multiply the four rankings with each other, for each block."""
     rows = np.stack([np.stack([lift, distances, *fixed]) for lift in lifts])
     found: Float[np.ndarray, "l 4 4"] = rows @ rows.transpose(0, 2, 1)
     return found
 
 
 def _plain(grams: Float[np.ndarray, "*n 4 4"]) -> Float[np.ndarray, "*n"]:
+    """Correlate the first two rankings, lifts and distances."""
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Float[np.ndarray, "*n"] = grams[..., 0, 1] / np.sqrt(grams[..., 0, 0] * grams[..., 1, 1])
         return found
@@ -208,6 +215,11 @@ def _by_name(
     relations: Sequence[Relations], names: Sequence[Sequence[str]], fewest: int, permutations: int,
     generator: np.random.Generator,
 ) -> tuple[tuple[NamePair, ...], Association]:  # fmt: skip
+    """Average lifts by pair of names, test them, and hold them against how the names occur together.
+
+    Permuting names within an image changes neither which names it holds nor how many of each: places of pairs, their
+    numbers of images and PMI stay, and only the averages are formed anew, for all permutations at once.
+    """
     known = sorted({name for called in names for name in called})
     present = np.array([[name in called for name in known] for called in names], dtype=np.float64)
     lifts = [_between(relation) for relation in relations]
@@ -218,6 +230,10 @@ def _by_name(
     listed = listed[images[listed] >= max(fewest, 1)]
     own, excess, shuffled = [], [], np.zeros((permutations, len(lifts[0]), len(listed)))
     for called, lift, less, place in zip(names, lifts, centred, places, strict=True):
+        if len(called) < 2:  # no pairs, and yet an image that counts for PMI
+            own.append(np.full(shuffled.shape[1:], np.nan))
+            excess.append(own[-1])
+            continue
         holds = np.array([[name == other for other in sorted(set(called))] for name in called], dtype=np.float64)
         _, here, there = np.intersect1d(place, listed, return_indices=True)
         own.append(_spread(_by_pair(lift, holds), here, there, len(listed)))
@@ -318,6 +334,8 @@ def _follow(values: Float[np.ndarray, "l q"], pmi: Float[np.ndarray, " q"]) -> F
 
 def _resamples(images: int, generator: np.random.Generator) -> Float[np.ndarray, "r n"]:
     """Say how often each image is drawn in each resample."""
+    if not images:
+        return np.zeros((RESAMPLES, 0))
     return generator.multinomial(images, np.full(images, 1 / max(images, 1)), size=RESAMPLES).astype(np.float64)
 
 
@@ -336,9 +354,13 @@ def _association(
     nothing = np.full(len(value), math.nan)
     if np.isnan(value).all() or not len(shuffled):
         return Association(value, nothing, nothing, nothing, nothing, nothing, images)
-    null = np.nanmean(shuffled, 0)
-    away, largest = np.abs(value - null), np.nanmax(np.abs(shuffled - null), 1)
+    unknown = np.isnan(value)
+    shuffled, resampled = np.where(unknown, 0, shuffled), np.where(unknown, 0, resampled)
+    null, spread = np.nanmean(shuffled, 0), np.nanstd(shuffled, 0) + 1e-12
+    away, largest = np.abs(value - null) / spread, np.nanmax(np.abs(shuffled - null) / spread, 1)
     corrected = (1 + (largest[:, None] >= away - 1e-9).sum(0)) / (1 + len(shuffled))
     enough = images >= FEWEST and np.isnan(resampled).mean() <= 0.05
     low, high = np.nanquantile(resampled, [0.025, 0.975], axis=0) if enough else (nothing, nothing)
-    return Association(value, low, high, _two_sided(value, shuffled), corrected, null, images)
+    p = _two_sided(value, shuffled)
+    low, high, corrected, null = (np.where(unknown, math.nan, each) for each in (low, high, corrected, null))
+    return Association(value, low, high, p, corrected, null, images)

@@ -24,17 +24,19 @@ class Relations:
     attention     "l o o", mean over heads: how much of its attention a patch of the object in the row gives to the
                   object in the column, averaged over the patches of the first, each weighted by its share in it
     per_head      "l h o o", the same for each head
-    lift          "l o o", log2 of what attention to patches goes to the object in the column, divided by its share of
-                  all patches. 0: as much as attention spread evenly over the patches would give; 1: twice as much
+    lift          "l o o", log2 of the same among attention to other patches than the query itself, divided by what
+                  attention spread evenly over these would give. 0: as much; 1: twice as much. What a patch gives to
+                  itself would else bind every object to itself, and objects that share a patch to one another
     reading       "l o", mean over heads: what the tokens that the model's head reads give to each object; and
-    reading_lift  the same as lift
+    reading_lift  log2 of that, among all that they give to patches, divided by the object's share of them
     shares        " o", share of all patches that each object covers
     centres       "k 2", centre (x, y) of each object, in pixels of the model's input
     first         the captured block that comes first
 
     Where objects overlap a pixel counts for both, and rows can sum to more than attention to patches; else they sum to
-    just that, and what is missing to 1 goes to class and register tokens. Rows and columns of a background that has no
-    pixel are NaN. Lift is -inf where attention underflows to zero.
+    just that, and what is missing to 1 goes to class and register tokens. Rows of a background that has no pixel are
+    NaN, and so are lifts to it, and that of an object of a single patch to itself. Lift is -inf where attention
+    underflows to zero.
     """
 
     attention: Float[Tensor, "l o o"]
@@ -73,9 +75,9 @@ def relate(trace: Trace, objects: Sequence[Mask]) -> list[Relations]:
 def box_masks(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[Tensor, "k H W"]:
     """Turn boxes (left, top, right, bottom), in pixels of the model's input, into masks of `size` (height, width).
 
-    A pixel is inside if its centre is.
+    A pixel is inside if its centre is, edges at the left and top included.
 
-    >>> box_masks([(1.0, 0.0, 3.0, 1.5)], (2, 4)).int().tolist()
+    >>> box_masks([(1.0, 0.0, 3.0, 1.6)], (2, 4)).int().tolist()
     [[[0, 1, 1, 0], [0, 1, 1, 0]]]
     """
     edges = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4, 1)
@@ -125,23 +127,33 @@ def with_background(trace: Trace, masks: Bool[Tensor, "k H W"], weights: Float[T
     return torch.cat([weights, patch_shares(trace, ~masks.any(0, keepdim=True))])
 
 
+def lift_of(
+    among: Float[Tensor, "p p"], queries: Float[Tensor, "a p"], keys: Float[Tensor, "c p"]
+) -> Float[Tensor, "a c"]:
+    """Give log2 of the attention of some sets of patches to others, a query itself left out, over the even one."""
+    others = among - torch.diag(among.diagonal())
+    even = (torch.ones_like(among) - torch.eye(len(among), dtype=among.dtype)) / (len(among) - 1)
+    given, expected = queries @ others @ keys.T, queries @ even @ keys.T
+    reached = (queries @ others.sum(1))[:, None] / queries.sum(1, keepdim=True)
+    alone = expected <= 1e-9 * queries.sum(1, keepdim=True)  # there is no other patch
+    return torch.log2(given / reached / expected).masked_fill(alone, torch.nan)
+
+
 def _of_image(trace: Trace, image: int, weights: Float[Tensor, "k p"], masks: Bool[Tensor, "k H W"]) -> Relations:
+    """Measure one image: background last, patches of objects weighted by their shares."""
     whole = with_background(trace, masks, weights)
     shares = whole.mean(1)
     reading = trace.reading[image].detach().cpu().double()
+    mean = whole / whole.sum(1, keepdim=True)  # NaN for an empty background
     between, read, lift, read_lift = [], [], [], []
     for attention in trace.attention:
-        own = attention[image].detach().cpu().double()
-        onto = trace.patches(own) @ whole.T  # "h n o"
-        reached = trace.patches(own).sum(-1)  # "h n", what goes to patches at all
-        mean = whole / whole.sum(1, keepdim=True)  # "o p"; NaN for an empty background
-        rows = slice(trace.vit.prefix, trace.vit.prefix + whole.shape[1])
-        masses, patches = mean @ onto[:, rows], (mean @ reached[:, rows, None]).mean(0)
-        between.append(masses)
-        lift.append(torch.log2(masses.mean(0) / patches / shares))
-        taken, all_taken = reading @ onto, (reading @ reached.T).mean()
-        read.append(taken.mean(0))
-        read_lift.append(torch.log2(taken.mean(0) / all_taken / shares))
+        to_patches = trace.patches(attention[image].detach().cpu().double())
+        among = trace.patches(to_patches.transpose(1, 2)).transpose(1, 2)
+        between.append(mean @ among @ whole.T)
+        lift.append(lift_of(among.mean(0), whole, whole))
+        taken = (reading @ to_patches).mean(0)
+        read.append(whole @ taken)
+        read_lift.append(torch.log2(read[-1] / taken.sum() / shares))
     per_head = torch.stack(between)
     return Relations(
         attention=per_head.mean(1),

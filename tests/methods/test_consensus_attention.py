@@ -18,6 +18,7 @@ CASES = [
     ("consensus_attention", {"sharpness": 0.0}),
     ("consensus_attention", {"sharpness": 7.5}),
     ("consensus_attention", {"first": 1, "last": -2}),
+    ("consensus_attention", {"head": -1, "sharpness": 2.0}),
     ("consensus_attention", {"sharpness": 3.0, "first": 1, "outliers": "mask"}),
 ]
 

@@ -46,6 +46,7 @@ def consensus_attention(
     pixels: Tensor,
     _score: Score,
     sharpness: float = 1.0,
+    head: int | None = None,
     first: int = 0,
     last: int = -1,
     outliers: str = "keep",
@@ -54,12 +55,12 @@ def consensus_attention(
     blocks = numbers(run, first, last)
     total = torch.zeros(vit.grid, dtype=torch.float64)
     for block in blocks:
-        given = [read_row(vit, run, head) for head in run.attention[block]]
+        given = [read_row(vit, run, each) for each in chosen(run.attention[block], head)]
         looks = [(each / each.sum()).flatten().tolist() for each in given]
         weights = []
         for place, look in enumerate(looks):
             others = [1 - divergence(look, other) for number, other in enumerate(looks) if number != place]
-            weights.append(python_statistics.fmean(others) ** sharpness)
+            weights.append(python_statistics.fmean(others) ** sharpness if others else 1.0)
         for weight, each in zip(weights, given, strict=True):
             total = total + weight / sum(weights) * each / len(blocks)
     return finish(vit, run, total, blocks, outliers)

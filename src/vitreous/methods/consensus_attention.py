@@ -26,7 +26,12 @@ from vitreous.vit.trace import Trace
     block_range=("first", "last"),
 )
 def consensus_attention(
-    trace: Trace, sharpness: float = 1.0, first: int = 0, last: int = -1, outliers: Outliers = "keep"
+    trace: Trace,
+    sharpness: float = 1.0,
+    head: int | None = None,
+    first: int = 0,
+    last: int = -1,
+    outliers: Outliers = "keep",
 ) -> PatchMap:
     """Average the row that the prediction reads over heads, by their agreement, and then over blocks.
 
@@ -39,7 +44,9 @@ def consensus_attention(
 
     sharpness    0 weighs all heads alike, which is `mean_attention`; the larger, the more heads that stand alone are
                  left out
-    first, last  the blocks that are read, both included, counted from 0, or from the end if negative
+    head         the only head that is read in each block, counted from 0, or from the end if negative: its weight is 1,
+                 and the map that of `mean_attention`. None weighs them all
+    first, last  the blocks that are read, both included, counted likewise
     outliers     "mask" replaces what goes to patches whose token has an outlying norm where one of these
                  blocks takes it in by the median of their neighbours, see `vit.outliers`; "keep" does not
 
@@ -51,11 +58,11 @@ def consensus_attention(
 
     Where no two heads of a block have a patch in common, and where there are one or two, they weigh alike. A head that
     attends to no patch agrees with none. Ignores values, MLPs, the order of the blocks and the target. Raises
-    InputError for blocks outside the model, and for a sharpness that is negative or infinite.
+    InputError for blocks or a head outside the model, and for a sharpness that is negative or infinite.
     """
     if not 0 <= sharpness < math.inf:
         raise InputError(f"sharpness={sharpness} is out of range.", "Give 0, for no weights, or a number above it.")
-    blocks, matrices = attention_between(trace, first, last, None)
+    blocks, matrices = attention_between(trace, first, last, head)
     rows = [read_rows(trace, attention) for attention in matrices]
     maps = [(_weights(trace.patches(row), sharpness).unsqueeze(-1) * row).sum(1) for row in rows]
     return map_of(trace, torch.stack(maps).mean(0), blocks, outliers)

@@ -64,12 +64,13 @@ def inspect(
               no objects at all
     ablation  whether every head is silenced in turn, which costs most of the time: l * h passes, each from its own
               block on
-    draws     random sets of background patches that the removal of each object is held against; 0 for no removals
+    draws     places of the background, at most, at which patches of the same shape are removed for comparison; 0 for no
+              removals
     priors    what somebody who knows the subject expects to matter, from `analysis.read_priors`: the default method's
               map is held against it; regions are the named objects
     by_rows   read attention a few rows at a time instead of keeping it, for models with many tokens; what needs it
               whole is then left out, and the result says so. None: where keeping it takes over half of the free memory
-    seed      of the draws that the effect of removals is held against
+    seed      of everything random
 
     Gives an `Inspection` for each image, in order: its fields hold every number, `save` writes them as a page and as
     JSON. Errors as in `explain`; MethodNotApplicableError for models without plain attention.
@@ -273,7 +274,9 @@ class _Look:
         related = None if self.asked.by_rows else self._tried("Relations", lambda: relate(trace, [masks])[0])
         if not self.asked.draws:
             return related, ()
-        depends = self._tried("Removals", lambda: tuple(dependence(trace, [masks], self.asked.draws)[0]))
+        depends = self._tried(
+            "Removals", lambda: tuple(dependence(trace, [masks], self.asked.draws, control="moved")[0])
+        )
         return related, depends or ()
 
     def _tried(self, what: str, measure: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 import vitreous as vt
 from contracts.families import FAMILIES, random_images
 from oracles.planted import open_planted, planted_images
-from vitreous.analysis.focus import coverage, focus, reading_maps, track
+from vitreous.analysis.focus import focus, reading_maps, track
 from vitreous.analysis.head_importance import head_importance
 from vitreous.core.errors import InputError, MethodNotApplicableError
 
@@ -59,7 +59,7 @@ def test_overlap_counts_covered_pixels_and_chance_is_the_area():
     found = track(maps, (2, 2), objects)
     assert found.overlap.tolist() == [pytest.approx([0.5, 1 / 6]), [0, 0]]
     assert found.chance.tolist() == pytest.approx([1 / 6, 0])
-    assert coverage(objects, (2, 3), (2, 2))[0].tolist() == [0.5, 0.5, 0, 0, 0, 0]
+    assert patch_coverage(objects, (2, 3), (2, 2))[0].tolist() == [0.5, 0.5, 0, 0, 0, 0]
     with pytest.raises(InputError, match="pixels of the model's input"):
         track(maps, (2, 3), objects)
 

@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vitreous.core.alike import jensen_shannon, spearman
 from vitreous.core.errors import InputError
+from vitreous.core.patches import patch_centres, patch_coverage
 from vitreous.core.shapes import PerImage
 from vitreous.vit.trace import Trace
 
@@ -103,9 +105,9 @@ def track(maps: BlockMaps, patch: tuple[int, int], objects: Bool[Tensor, "b H W"
     grid = (maps.shape[2], maps.shape[3])
     mass = maps.detach().cpu().double().flatten(2)
     mass = mass / mass.sum(-1, keepdim=True)
-    places = _centres(grid, patch).to(mass)
+    places = patch_centres(grid, patch).to(mass)
     even = torch.full_like(mass[:1, :1], 1 / mass.shape[-1])
-    covered = None if objects is None else coverage(objects, grid, patch).to(mass)
+    covered = None if objects is None else patch_coverage(objects, grid, patch).to(mass)
     centre = mass @ places
     return Focus(
         centre=centre.float(),
@@ -114,54 +116,12 @@ def track(maps: BlockMaps, patch: tuple[int, int], objects: Bool[Tensor, "b H W"
         entropy=(torch.special.entr(mass).sum(-1) / torch.log(torch.tensor(float(mass.shape[-1])))).float(),
         overlap=None if covered is None else torch.einsum("blp,bp->bl", mass, covered).float(),
         chance=None if covered is None else covered.mean(1).float(),
-        rank=_spearman(mass[:, :-1], mass[:, 1:]).float(),
-        divergence=_jensen_shannon(mass[:, :-1], mass[:, 1:]).float(),
+        rank=spearman(mass[:, :-1], mass[:, 1:]).float(),
+        divergence=jensen_shannon(mass[:, :-1], mass[:, 1:]).float(),
     )
-
-
-def coverage(objects: Bool[Tensor, "b H W"], grid: tuple[int, int], patch: tuple[int, int]) -> Float[Tensor, "b p"]:
-    """Give the share of each patch's pixels that an object covers. Pixels beyond the last whole patch do not count."""
-    (rows, columns), (high, wide) = grid, patch
-    if objects.shape[1] < rows * high or objects.shape[2] < columns * wide:
-        raise InputError(
-            f"objects are {tuple(objects.shape[1:])} pixels (height, width), and the patches cover "
-            f"{(rows * high, columns * wide)}.",
-            "Give them on the pixels of the model's input.",
-        )
-    seen = objects[:, : rows * high, : columns * wide].cpu().double()
-    return seen.reshape(-1, rows, high, columns, wide).mean((2, 4)).flatten(1)
-
-
-def _centres(grid: tuple[int, int], patch: tuple[int, int]) -> Float[Tensor, "p 2"]:
-    """Give the centres of all patches, down and across, in pixels of the model's input."""
-    down, across = ((torch.arange(count) + 0.5) * size for count, size in zip(grid, patch, strict=True))
-    return torch.stack([part.flatten() for part in torch.meshgrid(down, across, indexing="ij")], 1)
 
 
 def _spread(mass: Float[Tensor, "b l p"], places: Float[Tensor, "p 2"]) -> PerBlock:
     """Root mean square distance from the centre of mass."""
     away = places - (mass @ places).unsqueeze(2)
     return (mass * away.square().sum(-1)).sum(-1).sqrt()
-
-
-def _jensen_shannon(first: Float[Tensor, "*m p"], second: Float[Tensor, "*m p"]) -> Float[Tensor, "*m"]:
-    """Jensen-Shannon divergence of distributions in the last axis, in bits. Lin 1991."""
-    middle = (first + second) / 2
-    halves = torch.special.entr(middle) - (torch.special.entr(first) + torch.special.entr(second)) / 2
-    divergence: Tensor = halves.sum(-1) / torch.log(torch.tensor(2.0, dtype=first.dtype))
-    return divergence.clamp(0, 1)  # rounding alone goes beyond
-
-
-def _spearman(first: Float[Tensor, "*m p"], second: Float[Tensor, "*m p"]) -> Float[Tensor, "*m"]:
-    """Rank correlation in the last axis, tied values having their mean rank. NaN where one has all values alike."""
-    one, other = (_ranks(each) - (each.shape[-1] - 1) / 2 for each in (first, second))
-    sizes: Tensor = (one.square().sum(-1) * other.square().sum(-1)).sqrt()
-    return (one * other).sum(-1) / sizes
-
-
-def _ranks(values: Float[Tensor, "*m p"]) -> Float[Tensor, "*m p"]:
-    """Ranks from 0 in the last axis; NaN where any value is NaN."""
-    ordered, values = values.sort(-1).values.contiguous(), values.contiguous()
-    below, above = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
-    ranks: Tensor = (below + above - 1).to(values) / 2
-    return ranks.masked_fill(values.isnan().any(-1, keepdim=True), torch.nan)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitreous.core.errors import InputError
+from vitreous.core.patches import patch_centres
 from vitreous.core.shapes import Images
 from vitreous.vit.passes import ROWS
 from vitreous.vit.row_wise import read_by_rows
@@ -87,9 +88,7 @@ def head_numbers_by_rows(vit: Vit, images: Images, queries: Queries = "patches",
 
 def patch_distances(vit: Vit) -> Float[Tensor, "p p"]:
     """Give the distances between the centres of all patches, in pixels of the model's input."""
-    (rows, columns), (high, wide) = vit.grid, vit.patch
-    down, across = torch.meshgrid(torch.arange(rows) * float(high), torch.arange(columns) * float(wide), indexing="ij")
-    centres = torch.stack([down.flatten(), across.flatten()], 1).to(vit.device)
+    centres = patch_centres(vit.grid, vit.patch).float().to(vit.device)
     return torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 

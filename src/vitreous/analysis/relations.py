@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vitreous.core.errors import InputError
 from vitreous.core.frame import Box
+from vitreous.core.patches import patch_centres, patch_coverage
 from vitreous.core.shapes import Mask
 from vitreous.vit.trace import Trace
 
@@ -117,9 +118,7 @@ def object_weights(trace: Trace, image: int, masks: Bool[Tensor, "k H W"]) -> Fl
 
 def patch_shares(trace: Trace, masks: Bool[Tensor, "k H W"]) -> Float[Tensor, "k p"]:
     """Average masks over patches, row by row; pixels beyond the last whole patch are of none."""
-    (rows, columns), (high, wide) = trace.vit.grid, trace.vit.patch
-    covered = masks.cpu().double()[:, : rows * high, : columns * wide]
-    return covered.reshape(len(masks), rows, high, columns, wide).mean((2, 4)).flatten(1)
+    return patch_coverage(masks, trace.vit.grid, trace.vit.patch)
 
 
 def with_background(trace: Trace, masks: Bool[Tensor, "k H W"], weights: Float[Tensor, "k p"]) -> Float[Tensor, "o p"]:
@@ -169,11 +168,5 @@ def _of_image(trace: Trace, image: int, weights: Float[Tensor, "k p"], masks: Bo
 
 def _centres(trace: Trace, weights: Float[Tensor, "k p"]) -> Float[Tensor, "k 2"]:
     """Average the centres of patches, each weighted by its share in the object."""
-    (rows, columns), (high, wide) = trace.vit.grid, trace.vit.patch
-    down, across = torch.meshgrid(
-        (torch.arange(rows, dtype=torch.float64) + 0.5) * high,
-        (torch.arange(columns, dtype=torch.float64) + 0.5) * wide,
-        indexing="ij",
-    )
-    places = torch.stack([across.flatten(), down.flatten()], 1)
+    places = patch_centres(trace.vit.grid, trace.vit.patch).flip(1)  # (x, y), as boxes have them
     return weights @ places / weights.sum(1, keepdim=True)

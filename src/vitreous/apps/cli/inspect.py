@@ -47,7 +47,7 @@ def run(
     ] = None,
     ablation: Annotated[bool, typer.Option(help="Silence every head in turn; takes most of the time.")] = True,
     draws: Annotated[
-        int, typer.Option(min=0, help="Random sets of patches that each removal is held against; 0 for no removals.")
+        int, typer.Option(min=0, help="Places at which the same shape is removed for comparison; 0 for no removals.")
     ] = 49,
     by_rows: Annotated[
         bool | None,

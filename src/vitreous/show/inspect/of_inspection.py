@@ -193,9 +193,9 @@ def _removal(inside: Inspection, each: Dependence) -> tuple[str, str]:
         return name, "it has no patch of its own that could be taken away"
     told = f"the score falls by {format_value(each.drop)} ({each.patches} patches)"
     if not each.draws:
-        return name, f"{told}; the background has too few patches for a control"
-    between = f"{format_value(each.low)} to {format_value(each.high)}, {each.draws} draws"
-    return name, f"{told}; as many patches of the background: {format_value(each.control)} ({between})"
+        return name, f"{told}; its shape fits nowhere else on the background, so there is nothing to compare with"
+    between = f"{format_value(each.low)} to {format_value(each.high)}, {each.draws} places"
+    return name, f"{told}; the same shape of background: {format_value(each.control)} ({between})"
 
 
 def _expectations(inside: Inspection) -> dict[str, str]:

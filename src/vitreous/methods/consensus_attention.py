@@ -54,7 +54,7 @@ def consensus_attention(
     (n=30), `srg` with its defaults, mean and 95 % interval: 1.63 (1.12 to 2.19), beside 1.63 (1.12 to 2.20) of
     `mean_attention`, 1.55 (0.99 to 2.16) of `rollout` and 0.23 (0.02 to 0.41) of `random`. Less mean attention, on the
     same photographs, -0.001 (-0.012 to 0.010); with sharpness=16, -0.006 (-0.045 to 0.035). Heads of one block of that
-    model agree so well that their weights are almost equal. The map says what heads have in common, and no more.
+    model diverge so little that their weights are almost equal. The map says what heads have in common, and no more.
 
     Where no two heads of a block have a patch in common, and where there are one or two, they weigh alike. A head that
     attends to no patch agrees with none. Ignores values, MLPs, the order of the blocks and the target. Raises

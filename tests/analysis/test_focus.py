@@ -15,6 +15,7 @@ from oracles.planted import open_planted, planted_images
 from vitreous.analysis.focus import focus, reading_maps, track
 from vitreous.analysis.head_importance import head_importance
 from vitreous.core.errors import InputError, MethodNotApplicableError
+from vitreous.core.patches import patch_coverage
 
 EVERY = pytest.mark.parametrize("family", FAMILIES)
 

@@ -1,5 +1,7 @@
 """The logit lens: against the models' own heads, written out for some, and against their logits for all families."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -127,7 +129,7 @@ def test_what_does_not_fit_into_a_pass_is_read_in_parts(monkeypatch):
     vit = FAMILIES["timm registers, map"].open()
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:
         evidence, logits = patch_evidence(trace), lens_logits(trace)
-    monkeypatch.setattr("vitreous.analysis.logit_lens.MOST_TOKENS", 5 * vit.tokens)
+    monkeypatch.setattr(import_module("vitreous.analysis.logit_lens"), "MOST_TOKENS", 5 * vit.tokens)
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:
         assert torch.allclose(patch_evidence(trace), evidence, atol=1e-5)
         assert torch.allclose(lens_logits(trace), logits, atol=1e-5)

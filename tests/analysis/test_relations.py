@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ import torch
 from scipy import stats
 
 from contracts.families import FAMILIES, random_images
-from vitreous.analysis import relation_statistics as relation_statistics_module
 from vitreous.analysis.object_binding import Binding, binding, binding_statistics
 from vitreous.analysis.relation_statistics import relation_statistics
 from vitreous.analysis.relations import Relations, box_masks, relate
@@ -330,7 +330,8 @@ def test_attention_that_follows_cooccurrence_is_found():
 
 def test_false_alarms_are_as_rare_as_promised(monkeypatch):
     """No lift depends on anything: each test at 5 % may be wrong in 5 of 100, and corrected ones in 5 of 100 together."""
-    monkeypatch.setattr(relation_statistics_module, "RESAMPLES", 2)  # intervals are not looked at, and dear
+    statistics = import_module("vitreous.analysis.relation_statistics")  # the package has a function of this name
+    monkeypatch.setattr(statistics, "RESAMPLES", 2)  # intervals are not looked at, and dear
     trials, wrong = 100, {"distance": 0, "alone": 0, "names": 0, "pairs": 0, "family": 0}
     for trial in range(trials):
         generator = np.random.default_rng(1000 + trial)

@@ -1,7 +1,7 @@
 """Write the pages that are generated from the registries, so that they cannot fall behind the code.
 
-python docs/build.py          writes docs/methods.md, docs/metrics.md, docs/errors.md, docs/benchmark.schema.json and the
-                              method table of README.md
+python docs/build.py          writes docs/methods.md, docs/metrics.md, docs/errors.md, docs/*.schema.json and the method
+                              table of README.md
 python docs/build.py --check  fails if any of them would change, or if a page links to a file that is not there
 """
 
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from vitreous._catalogue import methods_table, metrics_table
+from vitreous.analysis import priors_schema
 from vitreous.bench.config import BenchmarkConfig
 from vitreous.core import errors
 from vitreous.methods._method import METHODS
@@ -108,6 +109,7 @@ def wanted_files() -> dict[Path, str]:
         DOCS / "metrics.md": metrics_page(),
         DOCS / "errors.md": errors_page(),
         DOCS / "benchmark.schema.json": schema_file(),
+        DOCS / "priors.schema.json": f"{json.dumps(priors_schema(), indent=2)}\n",
         readme: text,
     }
 

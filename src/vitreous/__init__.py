@@ -13,6 +13,7 @@ list_methods                the names that `method` and `methods` accept
 inspect                     heads, blocks, tokens and objects of each image, as numbers and as a page: an `Inspection`
 inspect_each                the same one image at a time, with errors as results
 analysis                    the questions that `inspect` asks, one by one, and those about data sets
+prepare_images              photographs as the tensor that a model takes, for `Vit.trace` and `analysis`
 randomised                  a copy of a model with random weights, to see whether a map depends on what was learned
 evaluate                    methods, metrics and samples in, rows with their costs out: an `Evaluation`
 list_metrics                the names that `metrics` accepts
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from vitreous._explain import compare, explain, explain_each, list_methods
     from vitreous._inspect import inspect, inspect_each
     from vitreous._inspection import Inspection
+    from vitreous._prepare import prepare_images
     from vitreous.bench.evaluate import Evaluation, evaluate, list_metrics
     from vitreous.core.errors import VitreousError
     from vitreous.core.frame import Frame
@@ -81,6 +83,7 @@ _HOME = {
     "list_methods": "vitreous._explain",
     "list_metrics": "vitreous.bench.evaluate",
     "open_vit": "vitreous.vit.open",
+    "prepare_images": "vitreous._prepare",
     "randomised": "vitreous.vit.randomise",
 }
 
@@ -108,6 +111,7 @@ __all__ = [
     "list_methods",
     "list_metrics",
     "open_vit",
+    "prepare_images",
     "randomised",
     "worlds",
 ]

@@ -1,6 +1,6 @@
 """Preparing images: photographs or a tensor in, model inputs with their geometry and record out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitreous.core.errors import VitreousError
+from vitreous.core.errors import InputError, VitreousError
 from vitreous.core.fit import photo_to_input
 from vitreous.core.frame import Fit, Frame, frame_photo, frame_tensor
 from vitreous.core.heatmap import PhotoSource
 from vitreous.core.images import Fetched, Photo, read_photo
+from vitreous.core.shapes import Images
 from vitreous.vit.vit import Vit, check_values
 
 
@@ -77,3 +78,29 @@ def _prepare_tensor(vit: Vit, images: Tensor, index: int) -> Prepared:
     photo = read_photo(Image.fromarray(np.ascontiguousarray(pixels)))
     frame = frame_tensor(vit.preprocessing.size, vit.patch, vit.grid)
     return Prepared(image, frame, f"tensor[{index}]", photo.digest, (), lambda: photo)
+
+
+def prepare_images(vit: Vit, photos: PhotoSource | Sequence[PhotoSource], fit: Fit = "crop") -> Images:
+    """Bring photographs to the size of the model's input, as `explain` does: "b 3 H W" in [0, 1], not yet normalised.
+
+    photos  paths or PIL images; one counts as a list of one
+    fit     "crop", "squash" or "pad", see `core.frame.frame_photo`
+
+    For `vit.trace` and the functions of `vitreous.analysis`, which take tensors. Raises ImageError for a photograph
+    that cannot be used, and InputError for none.
+
+    >>> import vitreous as vt
+    >>> vit = vt.open_vit("bundled:scenes")
+    >>> vt.prepare_images(vit, [sample.photo().image for sample in vt.worlds.scenes()[:2]]).shape
+    torch.Size([2, 3, 96, 96])
+    """
+    sources = photos if isinstance(photos, list | tuple) else [photos]
+    if not sources:
+        raise InputError("photos is empty.", "Give at least one photograph.")
+    found = []
+    for index in range(len(sources)):
+        prepared = prepare(vit, sources, index, fit)
+        if isinstance(prepared, VitreousError):
+            raise prepared
+        found.append(prepared.image)
+    return torch.stack(found)

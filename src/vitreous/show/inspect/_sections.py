@@ -201,7 +201,7 @@ def _agreement(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"]) -> Se
         figure = draw_patch_map(content.converging, CONVERGING_UNIT, where, photo)
         last = f"<h3>{where}</h3>{still(figure, words, where, 420, lasting=True)}{told(words, where)}"
     name = "agreement"
-    return name, title, section(name, title, reading, html, live=bool(html)) + last
+    return name, title, section(name, title, reading, html + last, live=bool(html))
 
 
 def _lens(content: InspectContent) -> Section:

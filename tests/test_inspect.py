@@ -12,6 +12,7 @@ from PIL import Image
 import vitreous as vt
 from contracts.families import FAMILIES, random_images
 from oracles.planted import BRIGHTEST, open_planted, planted_images
+from vitreous._objects import check_names
 from vitreous.analysis import (
     head_ablation,
     head_agreement,
@@ -238,3 +239,87 @@ def test_the_same_seed_gives_the_same_inspection(scenes, sample):
     for record in records:
         record["provenance"]["seconds"] = 0
     assert records[0] == records[1]
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason"),
+    [
+        ({"background": (0, 0, 9, 9)}, "stands for all that is no object"),
+        ({"cup": ("a", 0, 9, 9)}, "is not four numbers"),
+        ({"cup": np.full((96, 96), 0.01)}, "holds float64"),
+    ],
+)
+def test_objects_that_say_nothing_are_refused(scenes, sample, objects, reason):
+    with pytest.raises(InputError) as told:
+        vt.inspect(scenes, sample.photo().image, objects=objects, ablation=False)
+    assert reason in str(told.value)
+
+
+@pytest.mark.parametrize("objects", [7, "cup", {1: (0, 0, 9, 9)}, {"": (0, 0, 9, 9)}])
+def test_objects_have_names(objects):
+    with pytest.raises(InputError, match="Give a mapping"):
+        check_names(objects)
+
+
+def test_why_an_object_is_not_there_is_told(scenes):
+    large = Image.fromarray(np.zeros((960, 1920, 3), dtype=np.uint8) + 90)
+    objects = {
+        "beside": (0.0, 0.0, 100.0, 960.0),
+        "pole": (900.2, 100.0, 901.4, 800.0),
+        "empty": np.zeros((960, 1920), bool),
+    }
+    (found,) = vt.inspect(scenes, large, objects=objects, ablation=False, draws=0)
+    assert found.objects == ()
+    assert found.left_out[:3] == (
+        "beside lies outside of what the model saw.",
+        "pole is too thin: it covers the centre of no pixel of the model's input.",
+        "empty covers the centre of no pixel of the photograph.",
+    )
+
+
+def test_draws_below_zero_are_refused(scenes, sample):
+    with pytest.raises(InputError, match="draws=-1"):
+        vt.inspect(scenes, sample.photo().image, draws=-1)
+
+
+def test_what_it_was_asked_about_is_in_the_record(scenes, sample, tmp_path):
+    (tmp_path / "p.yaml").write_text('priors: [{name: rim, class: "*", where: {zone: border}, expect: none}]')
+    photo, mask = sample.photo().image, sample.masks()[0].inside
+    (one,) = vt.inspect(scenes, photo, objects={"a": (1, 2, 30, 40), "b": mask}, ablation=False, draws=0)
+    (other,) = vt.inspect(scenes, photo, priors=read_priors(tmp_path / "p.yaml"), ablation=False, draws=0)
+    assert one.provenance.parameters["objects"]["a"] == [1, 2, 30, 40]
+    assert one.provenance.parameters["objects"]["b"].startswith("mask, sha256 ")
+    assert one.provenance.parameters["map"] is None
+    assert other.provenance.parameters["map"] == "libragrad"
+    assert "rim; sha256 " in other.provenance.parameters["priors"]
+    assert other.provenance.forwards >= one.provenance.forwards + 2
+    assert other.provenance.backwards > one.provenance.backwards
+
+
+def test_expectations_about_no_class_of_the_model_are_told(scenes, sample, tmp_path):
+    (tmp_path / "p.yaml").write_text("priors: [{name: it, class: sphree, where: {zone: centre}, expect: most}]")
+    (found,) = vt.inspect(
+        scenes, sample.photo().image, objects={}, priors=read_priors(tmp_path / "p.yaml"), ablation=False, draws=0
+    )
+    assert found.findings == ()
+    told = " ".join(found.left_out)
+    assert "No expectation is about the class" in told
+    assert "'sphree', no class of the model" in told
+    assert "sphere" in told
+
+
+def test_a_contrast_is_about_the_class_that_it_is_for(scenes, sample, tmp_path):
+    (tmp_path / "p.yaml").write_text(
+        'priors: [{name: both, class: cube, where: {zone: centre}, expect: some}, {name: both, class: "*", where: {zone: centre}, expect: some}]'
+    )
+    (found,) = vt.inspect(
+        scenes, sample.photo().image, vt.Contrast("cube", "sphere"), objects={}, ablation=False, draws=0,
+        priors=read_priors(tmp_path / "p.yaml"),
+    )  # fmt: skip
+    assert found.explained == "cube"
+    assert [each.class_name for each in found.findings] == ["cube", "*"]
+    page = found.page()
+    assert "Expectation: both (cube)" in page
+    assert "Expectation: both<" in page
+    assert "Probability of cube if" not in page or "minus" not in page.split("Probability of")[1][:60]
+    assert "Probability and rank of cube if the model ended" in page

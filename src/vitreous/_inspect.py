@@ -1,6 +1,6 @@
 """Inspecting images: what heads, blocks, tokens and objects do in one pass, each image by itself."""
 
-import re
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from torch import Tensor
 from vitreous._explain import Sources
 from vitreous._head_table import head_table, head_table_by_rows
 from vitreous._inspection import Inspection
-from vitreous._objects import Objects, default_map, masks_of, on_photo, regions_of
+from vitreous._objects import Objects, check_names, default_map, masks_of, on_photo, regions_of, told_of
 from vitreous._plan import Targets, one_target_each
 from vitreous._prepare import Prepared, prepare
 from vitreous._record import record_of_pass, top_predictions
@@ -25,7 +25,7 @@ from vitreous.analysis.prior_agreement import Finding, judge
 from vitreous.analysis.priors import Priors
 from vitreous.analysis.relations import Relations, relate
 from vitreous.analysis.token_query import name_outliers, name_tokens
-from vitreous.core.errors import InputError, MethodNotApplicableError, VitreousError
+from vitreous.core.errors import InputError, MethodNotApplicableError, VitreousError, near_matches
 from vitreous.core.frame import Fit
 from vitreous.core.heatmap import Heatmap
 from vitreous.core.target import Target, check_targets, label_of
@@ -118,8 +118,10 @@ def inspect_each(
     targets = one_target_each(target, len(images))
     check_targets(targets, vit.outputs, vit.labels, vit.has_classes)
     named = _one_each(objects, len(images))
+    if draws < 0:
+        raise InputError(f"draws={draws} is no number of places.", "Give 0 for no removals, or more.")
     too_much = bytes_per_image(vit, WHOLE) > free_bytes(vit.device) / 2
-    asked = _Asked(ablation, draws, priors, too_much if by_rows is None else by_rows, seed)
+    asked = _Asked(ablation, draws, priors, too_much if by_rows is None else by_rows, by_rows is not None, seed)
     for index, (wanted, things) in enumerate(zip(targets, named, strict=True)):
         prepared = prepare(vit, images, index, fit)
         if isinstance(prepared, VitreousError):
@@ -132,6 +134,9 @@ def inspect_each(
 
 
 def _one_each(objects: Named, count: int) -> Sequence[Objects | None]:
+    for each in objects if isinstance(objects, list | tuple) else [objects]:
+        if each is not None:
+            check_names(each)
     if objects is None or not isinstance(objects, list | tuple):
         return [objects] * count  # type: ignore[list-item]
     if len(objects) != count:
@@ -147,12 +152,25 @@ class _Asked:
     draws: int
     priors: Priors | None
     by_rows: bool
+    chosen: bool  # whether the caller said how attention is read
     seed: int
 
-    def parameters(self) -> dict[str, Any]:
-        """Give what the record says of it."""
-        named = None if self.priors is None else [prior.name for prior in self.priors.priors]
-        return {"ablation": self.ablation, "draws": self.draws, "by_rows": self.by_rows, "priors": named}
+    def parameters(self, objects: Objects | None, heatmap: Heatmap | None) -> dict[str, Any]:
+        """Give what the record says of it, and of what it was asked about."""
+        priors = None
+        if self.priors is not None:
+            text = self.priors.model_dump_json(by_alias=True)
+            names = ", ".join(prior.name for prior in self.priors.priors)
+            priors = f"{names}; sha256 {hashlib.sha256(text.encode()).hexdigest()}"
+        return {
+            "ablation": self.ablation,
+            "draws": self.draws,
+            "by_rows": self.by_rows,
+            "objects": None if objects is None else told_of(objects),
+            "priors": priors,
+            "map": None if heatmap is None else heatmap.provenance.method,
+            "map_parameters": None if heatmap is None else dict(heatmap.provenance.parameters),
+        }
 
 
 class _Look:
@@ -169,13 +187,16 @@ class _Look:
         capture = Capture(first=len(self.vit.blocks) - 1, graph=False) if asked.by_rows else WHOLE
         with exact(self.vit.device), self.vit.trace(images, [self.target], capture=capture, seed=asked.seed) as trace:
             heatmap = self._map() if objects is None or asked.priors is not None else None
+            if heatmap is not None:
+                trace.forwards += heatmap.provenance.forwards
+                trace.backwards += heatmap.provenance.backwards
             names, masks = self._objects(objects, heatmap)
             first = masks[:1] if objects and names else None
             inside = self._rows(trace, images, first) if asked.by_rows else self._whole(trace, first)
             related, depends = self._related(trace, masks) if names else (None, ())
             record = record_of_pass(
                 self.vit, trace, self.prepared, 0, top_predictions(self.vit, trace)[0],
-                method="inspect", paper=None, parameters=asked.parameters(), notes=(), seed=asked.seed,
+                method="inspect", paper=None, parameters=asked.parameters(objects, heatmap), notes=(), seed=asked.seed,
                 seconds=time.perf_counter() - began,
             )  # fmt: skip
             return Inspection(
@@ -190,7 +211,8 @@ class _Look:
                 found=objects is None,
                 relations=related,
                 dependence=depends,
-                findings=self._judged(heatmap, objects, trace.target.names[0]),
+                findings=self._judged(heatmap, objects, self._explained(trace)),
+                explained=self._explained(trace),
                 left_out=tuple(self.left_out),
                 **inside,
             )
@@ -219,9 +241,11 @@ class _Look:
     def _rows(self, trace: Trace, images: Tensor, first: Tensor | None) -> dict[str, Any]:
         """Measure what needs no attention matrix as a whole."""
         vit = self.vit
+        why = "as was asked for" if self.asked.chosen else "because keeping it takes over half of the free memory"
         self.left_out.append(
-            "Attention was read by rows and not kept, because it is large: importance and silencing of heads, roles,"
-            " evidence by block, the query of tokens and the flow map are left out."
+            f"Attention was read by rows and not kept, {why}. Left out are importance and silencing of heads, what they"
+            " give to neighbours, their roles, evidence by block, attention between objects, the query of tokens and"
+            " the flow map. Tokens of outlying norm were looked for in the last block alone."
         )
         readings = reading_attention(vit, images)
         trace.forwards += 2
@@ -248,7 +272,7 @@ class _Look:
 
     def _map(self) -> Heatmap | None:
         found: Heatmap | None = self._tried(
-            "The map of the default method", lambda: default_map(self.vit, self.prepared, self.target)
+            "The map of the default method", lambda: default_map(self.vit, self.prepared, self.target, self.asked.seed)
         )
         return found
 
@@ -260,14 +284,24 @@ class _Look:
             return names, masks
         return regions_of(heatmap, self.prepared.frame) if heatmap is not None else ((), torch.zeros(0))
 
-    def _judged(self, heatmap: Heatmap | None, objects: Objects | None, target: str) -> tuple[Finding, ...]:
+    def _judged(self, heatmap: Heatmap | None, objects: Objects | None, class_name: str) -> tuple[Finding, ...]:
         """Hold the map against what is expected of its class."""
         if self.asked.priors is None or heatmap is None:
             return ()
         frame = self.prepared.frame
         regions = [(name, on_photo(name, each, frame)) for name, each in (objects or {}).items()]
-        class_name = re.sub(r" \(\d+\)$", "", target)  # the record's "tabby cat (281)"
-        return tuple(judge(heatmap.relevance, frame, self.asked.priors, class_name, regions))
+        found = tuple(judge(heatmap.relevance, frame, self.asked.priors, class_name, regions))
+        if not found:
+            self.left_out.append(f"No expectation is about the class {class_name!r}.")
+        self.left_out += _unknown_classes(self.vit, self.asked.priors)
+        return found
+
+    def _explained(self, trace: Trace) -> str:
+        """Name the class that the score is of; of a contrast, the one that it is for. Empty for an embedding."""
+        index = int(trace.target.plus[0])
+        if index < 0:
+            return ""
+        return self.vit.labels[index] if self.vit.labels is not None else f"output {index}"
 
     def _related(self, trace: Trace, masks: Tensor) -> tuple[Relations | None, tuple[Dependence, ...]]:
         """Measure attention between objects, and what the score loses without each."""
@@ -283,6 +317,20 @@ class _Look:
         """Measure, or note why that is not to be had on this model."""
         try:
             return measure()
-        except (InputError, MethodNotApplicableError) as problem:
+        except MethodNotApplicableError as problem:
             self.left_out.append(f"{what}: {problem.cause}")
             return None
+
+
+def _unknown_classes(vit: Vit, priors: Priors) -> list[str]:
+    """Say which expectations are about no class of the model: most likely a slip of the pen."""
+    if vit.labels is None:
+        return []
+    found = []
+    for prior in priors.priors:
+        if not any(prior.about(label) for label in vit.labels):
+            near = near_matches(prior.class_name, vit.labels)
+            found.append(
+                f"{prior.name!r} expects something of {prior.class_name!r}, no class of the model. {near}".strip()
+            )
+    return found

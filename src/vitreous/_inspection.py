@@ -59,6 +59,8 @@ class Inspection:
     focus        where each block looks, of a batch of one; its overlap is with the first of the named objects
     lens         class evidence by block, of a batch of one; None if attention was read by rows
     classes      names of the classes in `lens.top`, for each position
+    explained    the class that the score is of; of a contrast, the one that it is for, as in `lens`. Empty for an
+                 embedding
     outliers     patches whose tokens have an outlying norm
     objects      names of the objects, and `found` whether they are regions of a map and nobody named them
     relations    attention between them; None without objects
@@ -82,6 +84,7 @@ class Inspection:
     focus: Focus
     lens: LogitLens | None
     classes: tuple[tuple[str, ...], ...]
+    explained: str
     outliers: tuple[Outlier, ...]
     objects: tuple[str, ...]
     found: bool
@@ -108,11 +111,15 @@ class Inspection:
                 "divergence_of_blocks": agreement.block_divergence[0],
                 "converging": agreement.converging[0],
                 "agreed": float(agreement.agreed[0]),
+                "agreed_by_chance_at_most": float(agreement.chance[0]),
+                "patches_that_count": agreement.top,
+                "isolation": agreement.isolation[0],
                 "outlying_heads": [asdict(each) for each in agreement.outlying()[0]],
             },
             "focus": {
                 "centre": focus.centre[0], "spread": focus.spread[0], "entropy": focus.entropy[0],
                 "rank_with_next": focus.rank[0], "divergence_from_next": focus.divergence[0],
+                "prefix_mass": None if focus.prefix_mass is None else focus.prefix_mass[0],
                 "overlap": None if focus.overlap is None else focus.overlap[0],
                 "overlap_by_area": None if focus.chance is None else float(focus.chance[0]),
             },
@@ -120,12 +127,15 @@ class Inspection:
                 "score": self.lens.score[0],
                 "probability": None if self.lens.probability is None else self.lens.probability[0],
                 "rank": None if self.lens.rank is None else self.lens.rank[0],
+                "of": self.explained,
                 "classes": self.classes,
+                "probabilities": None if self.lens.top_probability is None else self.lens.top_probability[0],
             },
             "outliers": [asdict(each) for each in self.outliers],
             "objects": {"names": self.objects, "found_by_a_map": self.found},
             "relations": None if self.relations is None else {
                 "attention": self.relations.attention, "lift": self.relations.lift, "reading": self.relations.reading,
+                "reading_lift": self.relations.reading_lift, "centres": self.relations.centres,
                 "shares": self.relations.shares,
             },
             "dependence": [{"name": self.objects[each.object], **asdict(each)} for each in self.dependence],

@@ -1,6 +1,7 @@
 """Objects of one photograph as masks on the model's input: those that are named, or regions that a map finds."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ Objects: TypeAlias = Mapping[str, Any]
 """By name, a box (left, top, right, bottom) in pixels of the photograph, or a mask: Bool "height width" of its size, or
 the path of a picture of its size whose pixels above half brightness are inside."""
 
+BACKGROUND = "background"
 MOST_FOUND = 6
 LEAST_SHARE = 0.03
 """Share of the map's positive relevance that a region must hold to be listed."""
@@ -37,18 +39,34 @@ def masks_of(objects: Objects, frame: Frame) -> tuple[tuple[str, ...], Bool[Tens
     A pixel of the input is inside a mask if its centre is. Raises InputError for what is neither a box nor a mask of
     the photograph's size.
     """
+    check_names(objects)
     named = {name: _on_input(on_photo(name, found, frame), frame) for name, found in objects.items()}
     patched = {name: _on_patches(mask, frame) for name, mask in named.items()}
     seen = tuple(name for name in named if patched[name].any())
-    unseen = tuple(f"{name} lies outside of what the model saw." for name in named if name not in seen)
+    unseen = tuple(_unseen(name, objects[name], frame) for name in named if name not in seen)
     size = frame.input_size
     masks = torch.stack([named[name] for name in seen]) if seen else torch.zeros(0, *size, dtype=torch.bool)
     return seen, masks, unseen
 
 
-def default_map(vit: Vit, prepared: Prepared, target: Target) -> Heatmap:
+def check_names(objects: Any) -> None:
+    """Raise InputError unless objects are named by words of their own."""
+    if not isinstance(objects, Mapping) or not all(isinstance(name, str) and name for name in objects):
+        raise InputError(f"objects is {objects!r:.80}.", "Give a mapping from names to boxes or masks.")
+    if BACKGROUND in objects:
+        raise InputError(
+            f"An object is called {BACKGROUND!r}, which stands for all that is no object.", "Name it otherwise."
+        )
+
+
+def told_of(objects: Objects) -> dict[str, Any]:
+    """Say in a record which objects were meant: boxes as they are, masks by their sha256."""
+    return {name: _told(found) for name, found in objects.items()}
+
+
+def default_map(vit: Vit, prepared: Prepared, target: Target, seed: int) -> Heatmap:
     """Explain one prepared image by the default method."""
-    (heatmap,) = explain(vit, prepared.image[None], DEFAULT_METHOD, target)
+    (heatmap,) = explain(vit, prepared.image[None], DEFAULT_METHOD, target, seed=seed)
     return heatmap
 
 
@@ -81,17 +99,47 @@ def on_photo(name: str, found: Any, frame: Frame) -> Bool[np.ndarray, "height wi
     Raises InputError for what is neither a box nor such a mask.
     """
     if isinstance(found, tuple | list) and len(found) == 4:
-        box: Box = (float(found[0]), float(found[1]), float(found[2]), float(found[3]))
-        if not (box[0] < box[2] and box[1] < box[3]):
-            raise InputError(f"The box of {name!r}, {box}, has no extent.", "Give left < right and top < bottom.")
-        return np.asarray(box_masks([box], frame.photo_size)[0].numpy())
+        return np.asarray(box_masks([_box(name, found)], frame.photo_size)[0].numpy())
     values = _read(found) if isinstance(found, str | Path) else np.asarray(found)
+    if values.shape == frame.photo_size and values.dtype != bool:
+        raise InputError(f"The mask of {name!r} holds {values.dtype}.", "Say what is inside: mask > 0.5, for instance.")
     if values.shape != frame.photo_size:
         raise InputError(
             f"The object {name!r} is {type(found).__name__} of shape {values.shape}.",
             f"Give a box of four numbers, or a mask of the photograph's size {frame.photo_size} (height, width).",
         )
-    return np.asarray(values, dtype=bool)
+    return values
+
+
+def _box(name: str, found: Sequence[Any]) -> Box:
+    """Read four numbers. Raises InputError for what is none, or has no extent."""
+    try:
+        box: Box = (float(found[0]), float(found[1]), float(found[2]), float(found[3]))
+    except (TypeError, ValueError):
+        raise InputError(f"The box of {name!r}, {found!r:.80}, is not four numbers.", "Give pixels.") from None
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise InputError(f"The box of {name!r}, {box}, has no extent.", "Give left < right and top < bottom.")
+    return box
+
+
+def _unseen(name: str, found: Any, frame: Frame) -> str:
+    """Say why an object has no pixel on the patches."""
+    mask = on_photo(name, found, frame)
+    left, top, right, bottom = frame.seen
+    down, across = (np.arange(side) + 0.5 for side in frame.photo_size)
+    if not mask.any():
+        return f"{name} covers the centre of no pixel of the photograph."
+    if not mask[np.ix_((down > top) & (down < bottom), (across > left) & (across < right))].any():
+        return f"{name} lies outside of what the model saw."
+    return f"{name} is too thin: it covers the centre of no pixel of the model's input."
+
+
+def _told(found: Any) -> Any:
+    if isinstance(found, tuple | list):
+        return [float(side) for side in found]
+    if isinstance(found, str | Path):
+        return f"file {Path(found).name}, sha256 {hashlib.sha256(Path(found).read_bytes()).hexdigest()}"
+    return f"mask, sha256 {hashlib.sha256(np.ascontiguousarray(found).tobytes()).hexdigest()}"
 
 
 def _on_input(mask: Bool[np.ndarray, "height width"], frame: Frame) -> Bool[Tensor, "H W"]:

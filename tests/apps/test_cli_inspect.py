@@ -66,7 +66,7 @@ def test_objects_by_box_and_by_mask(photos, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("cup", "names no new object"), ("cup=nowhere.png", "there is no file"), ("cup=1,2,3", "there is no file")],
+    [("cup", "names no object"), ("cup=nowhere.png", "there is no file"), ("cup=1,2,3", "there is no file")],
 )
 def test_what_is_no_object_is_refused_before_a_model_is_opened(photos, text, reason):
     assert reason in run(photos, "--model", "timm:none", "--object", text, expect=3).stderr

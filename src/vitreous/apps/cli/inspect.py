@@ -66,8 +66,8 @@ def run(
 ) -> None:
     """Look inside a model while it predicts each photograph: heads, blocks, tokens and objects.
 
-    Writes for each photograph a page (NAME.inspect.html) and every number on it (NAME.inspect.json), and prints what
-    stands out. A photograph that fails is reported, and the others go on. Without --object, the regions of the default
+    Writes for each photograph a page (NAME.inspect.html) and its numbers, all but the attention itself
+    (NAME.inspect.json), and prints what stands out. A photograph that fails is reported, and the others go on. Without --object, the regions of the default
     method's map are what attention is measured between.
 
     For example, with two objects, and all of a folder held against what is expected:
@@ -79,9 +79,14 @@ def run(
     with told_errors(debug):
         import vitreous as vt  # noqa: PLC0415  (torch is loaded only when there is something to do)
         from vitreous.analysis import read_priors  # noqa: PLC0415
+        from vitreous.core.errors import InputError  # noqa: PLC0415
 
         files = find_photos(photos)
         named = chosen_objects(objects)
+        if named is not None and len(files) > 1:
+            raise InputError(
+                f"--object is about one photograph, and there are {len(files)}.", "Inspect them one by one."
+            )
         expected = None if priors is None else read_priors(priors)
         wanted, how = chosen_target(target, against), chosen_fit(fit)  # checked before a model is opened for nothing
         vit = ModelOptions(model, weights, num_classes, image_size, labels, device).open()
@@ -114,10 +119,10 @@ def chosen_objects(texts: list[str] | None) -> dict[str, Any] | None:
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not name or not equals or name in found:
-            raise InputError(
-                f"--object {text!r} names no new object.", "Write NAME=left,top,right,bottom or NAME=FILE."
-            )
+        if not name or not equals:
+            raise InputError(f"--object {text!r} names no object.", "Write NAME=left,top,right,bottom or NAME=FILE.")
+        if name in found:
+            raise InputError(f"--object {name!r} is given twice.", "Give each object a name of its own.")
         parts = value.split(",")
         try:
             found[name] = tuple(float(part) for part in parts) if len(parts) == 4 else Path(value)

@@ -206,7 +206,7 @@ def _agreement(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"]) -> Se
 
 def _lens(content: InspectContent) -> Section:
     """Write what the model would say after each block."""
-    title = "What the model would say after each block"
+    title, named = "What the model would say after each block", content.lens_of or content.target
     reading = (
         "The logit lens: the model's own head is put on what each block gives, as if the model ended there. Early"
         " blocks were never trained to be read this way, so their classes say little."
@@ -220,12 +220,10 @@ def _lens(content: InspectContent) -> Section:
         )
         for each in content.lens
     ]
-    heads = ("After", f"Probability of {content.target}", "Its rank", "Strongest classes")
-    caption = (
-        f"Probability and rank of {content.target} if the model ended after a block, and the strongest classes there."
-    )
+    heads = ("After", f"Probability of {named}", "Its rank", "Strongest classes")
+    caption = f"Probability and rank of {named} if the model ended after a block, and the strongest classes there."
     series = {
-        f"Probability of {content.target}": BlockSeries(
+        f"Probability of {named}": BlockSeries(
             np.array([each.probability for each in content.lens]),
             "probability",
             "As if the model ended after the block.",
@@ -241,7 +239,7 @@ def _query(content: InspectContent, photo: UInt8[np.ndarray, "H W 3"], attention
     title = "Ask a token"
     reading = "What one token attends to, and which patches attend to it, in each block, averaged over heads."
     if attention:
-        reading += " Attention is kept here with three significant digits."
+        reading += " Attention is kept here in half precision: three significant digits, fewer below 0.0001."
     else:
         reading += (
             f" The attention between all tokens of this model would take more than {limit / MEGABYTE:.1f} MB in this"

@@ -65,6 +65,7 @@ class InspectContent:
     series       by name, for each block: spread, overlap, entropy and the like
     agreement    by name, for each block: agreement of heads
     converging   "gh gw": share of all heads that have the patch among those they attend to most, or None
+    lens_of      the class that the lens is about; the explained one if empty
     lens         one entry for each block, or none
     relations    between objects, or None
     factors      heads by factors, or None
@@ -91,6 +92,7 @@ class InspectContent:
     series: Mapping[str, BlockSeries] = field(default_factory=dict)
     agreement: Mapping[str, BlockSeries] = field(default_factory=dict)
     converging: Float[np.ndarray, "gh gw"] | None = None
+    lens_of: str = ""
     lens: tuple[LensBlock, ...] = ()
     relations: Relations | None = None
     factors: FactorScores | None = None

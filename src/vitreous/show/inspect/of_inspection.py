@@ -28,7 +28,6 @@ LIMITS = (
 
 
 READS = {
-    "token": "class token",
     "mean": "mean of the patches",
     "token and mean": "class token and mean",
     "attention": "pooling attention",
@@ -54,7 +53,7 @@ def content_of(inside: Inspection) -> InspectContent:
         target=record.target,
         predictions=tuple(Prediction(each.label, each.probability, each.logit) for each in record.predictions),
         readings=_array(readings),
-        reads=READS[inside.reading_kind],
+        reads=READS.get(inside.reading_kind, inside.reads),
         numbers={
             name.replace("_", " "): HeadNumber(_array(each.values), each.unit, each.meaning, each.signed)
             for name, each in inside.numbers.items()
@@ -67,6 +66,7 @@ def content_of(inside: Inspection) -> InspectContent:
         series=_series(inside),
         agreement=_agreement(inside),
         converging=_array(inside.agreement.converging[0]),
+        lens_of=inside.explained,
         lens=_lens(inside),
         relations=_relations(inside),
         facts=facts_of(inside),
@@ -171,13 +171,21 @@ def facts_of(inside: Inspection) -> dict[str, str]:
     elsewhere = [f"block {each.block} head {each.head}" for each in agreement.outlying()[0]]
     outliers = [f"{each.name} ({each.times:.1f} times the median)" for each in inside.outliers]
     facts = {
-        "Model": f"{blocks} blocks of {heads} heads; {len(inside.tokens)} tokens; read: {inside.reads}",
+        "Model": (
+            f"{counted(blocks, 'block')} of {counted(heads, 'head')}; {len(inside.tokens)} tokens; read: {inside.reads}"
+        ),
         "Most agreed patch": (
             f"{percent(float(agreement.agreed[0]), 0)} of all heads have it among the {agreement.top} patches they "
             f"attend to most; on average a patch has {percent(agreement.top / patches, 0)}"
         ),
-        "Heads that look elsewhere": ", ".join(elsewhere) or "none by the rule of three median absolute deviations",
-        "Tokens of outlying norm": ", ".join(outliers) or "none above three times the median",
+        "Heads that look elsewhere": ", ".join(elsewhere)
+        or (
+            "none by the rule of three median absolute deviations"
+            if heads > 2
+            else "not defined with fewer than three heads in a block"
+        ),
+        "Tokens of outlying norm": ", ".join(outliers)
+        or f"none above three times the median{'' if inside.attention is not None else ', in the last block'}",
     }
     if inside.roles is not None:
         facts["Roles of heads on this image"] = ", ".join(
@@ -186,16 +194,26 @@ def facts_of(inside: Inspection) -> dict[str, str]:
     return facts | dict(map(_removal, [inside] * len(inside.dependence), inside.dependence)) | _expectations(inside)
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """Write a number with its noun.
+
+    >>> counted(1, "head"), counted(3, "head"), counted(2, "patch", "patches")
+    ('1 head', '3 heads', '2 patches')
+    """
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
 def _removal(inside: Inspection, each: Dependence) -> tuple[str, str]:
     """Say what removing one object does to the score, and what as many patches of the background do."""
     name = f"Without {inside.objects[each.object]}"
     if not each.patches:
         return name, "it has no patch of its own that could be taken away"
-    told = f"the score falls by {format_value(each.drop)} ({each.patches} patches)"
+    moves = "falls" if each.drop >= 0 else "rises"
+    told = f"the score {moves} by {format_value(abs(each.drop))} ({counted(each.patches, 'patch', 'patches')})"
     if not each.draws:
         return name, f"{told}; its shape fits nowhere else on the background, so there is nothing to compare with"
-    between = f"{format_value(each.low)} to {format_value(each.high)}, {each.draws} places"
-    return name, f"{told}; the same shape of background: {format_value(each.control)} ({between})"
+    between = f"{format_value(each.low)} to {format_value(each.high)}, {counted(each.draws, 'place')}"
+    return name, f"{told}; without the same shape of background it falls by {format_value(each.control)} ({between})"
 
 
 def _expectations(inside: Inspection) -> dict[str, str]:
@@ -205,7 +223,8 @@ def _expectations(inside: Inspection) -> dict[str, str]:
         told = each.note if each.status == "unknown" else f"{percent(each.share, 0)} of the positive relevance is there"
         bounds = f"{percent(each.low, 0)} to {percent(each.high, 0)} expected, an even map has {percent(each.area, 0)}"
         reason = f". {each.reason}" if each.reason else ""
-        found[f"Expectation: {each.prior}"] = f"{each.status} ({each.severity}): {told}; {bounds}{reason}"
+        about = "" if each.class_name == "*" else f" ({each.class_name})"
+        found[f"Expectation: {each.prior}{about}"] = f"{each.status} ({each.severity}): {told}; {bounds}{reason}"
     return found
 
 

@@ -17,17 +17,35 @@ from pathlib import Path
 
 import torch
 from factors import changes, factors
+from focus import alignment, focus
+from heads import heads
 from measure import SEED, Found, Places, save
+from priors import consensus, priors
+from relations import context, relations
 
 import vitreous as vt
 
 PARTS: dict[str, Callable[[Places], Found]] = {
+    "heads-deit-chosen": lambda places: heads(places, "deit", "chosen"),
+    "heads-deit-other": lambda places: heads(places, "deit", "other"),
+    "heads-deit-coco": lambda places: heads(places, "deit", "coco"),
+    "heads-scenes-packaged": lambda places: heads(places, "scenes", "packaged"),
+    "heads-scenes-held": lambda places: heads(places, "scenes", "held"),
+    "focus-deit": lambda places: focus(places, "deit"),
+    "focus-scenes": lambda places: focus(places, "scenes"),
+    "alignment-deit": lambda places: alignment(places, "deit"),
+    "alignment-scenes": lambda places: alignment(places, "scenes"),
     "factors-deit-target": lambda places: factors(places, "deit", "target"),
     "factors-deit-reading": lambda places: factors(places, "deit", "reading"),
     "factors-scenes-target": lambda places: factors(places, "scenes", "target"),
     "factors-scenes-reading": lambda places: factors(places, "scenes", "reading"),
     "changes-sod": lambda places: changes(places, "sod", 150),
     "changes-pets": lambda places: changes(places, "pets", 100),
+    "relations-deit": lambda places: relations(places, "deit"),
+    "relations-scenes": lambda places: relations(places, "scenes"),
+    "context": context,
+    "priors": lambda places: priors(places, 180),
+    "consensus": lambda places: consensus(places, 50),
 }
 
 

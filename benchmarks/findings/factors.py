@@ -1,7 +1,7 @@
 """Which head carries which factor of the rendered scenes, and which heads answer to changed photographs."""
 
 import torch
-from measure import BATCH, SEED, Found, Places, given, inputs_of
+from measure import SEED, Found, Places, given, inputs_of, parts_of
 from torch import Tensor
 
 import vitreous as vt
@@ -26,8 +26,8 @@ def factors(places: Places, model: str, where: str) -> Found:
     if places.quick:  # every shape has to occur in every fold
         samples = list(vt.worlds.scenes(places.held_out))[:100]
     images = inputs_of(vit, samples, "squash")  # nothing may be cropped away: positions are shares of the picture
-    tokens = "reading" if where == "reading" else object_shares(vit, targets(vit, samples))
-    features = collect_features(vit, images.split(BATCH), tokens)
+    shares = None if where == "reading" else object_shares(vit, targets(vit, samples))
+    features = collect_features(vit, parts_of(images), "reading" if shares is None else shares)
     pixels = {
         "picture": torch.nn.functional.adaptive_avg_pool2d(images, 8).flatten(1)[:, None],
         "mean colour": images.mean((2, 3))[:, None],
@@ -80,7 +80,7 @@ def changes(places: Places, data: str, count: int) -> Found:
     found: Found = {"data": data, "n": len(images)}
     for name, answer in responses.items():
         order = answer.excess.flatten().argsort(descending=True).tolist()
-        heads = []
+        heads: list[Found] = []
         for place in order:
             at = divmod(place, answer.excess.shape[1])
             heads.append({

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import vitreous as vt
-from vitreous._prepare import prepare
+from vitreous._prepare import Prepared, prepare
 from vitreous.bench.data import open_data
+from vitreous.core.errors import VitreousError
 from vitreous.core.frame import Fit
 from vitreous.core.on_input import pixel_centres, sampled
 from vitreous.worlds.sample import Sample
@@ -66,9 +67,22 @@ class Places:
         return samples[:: max(1, len(samples) // 12)][:12] if self.quick else samples
 
 
+def prepared(vit: vt.Vit, sample: Sample, fit: Fit = "crop") -> Prepared:
+    """Prepare one picture as the library does for its maps."""
+    found = prepare(vit, [sample.image], 0, fit)
+    if isinstance(found, VitreousError):
+        raise found
+    return found
+
+
+def parts_of(values: Tensor, size: int = BATCH) -> list[Tensor]:
+    """Cut along the first axis."""
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
 def inputs_of(vit: vt.Vit, samples: Sequence[Sample], fit: Fit = "crop") -> Tensor:
     """Give pictures as the model is shown them, "n 3 H W" in [0, 1]."""
-    return torch.stack([prepare(vit, [sample.image], 0, fit).image for sample in samples])
+    return torch.stack([prepared(vit, sample, fit).image for sample in samples])
 
 
 def masks_of(vit: vt.Vit, sample: Sample, fit: Fit = "crop") -> tuple[Tensor, list[str]]:
@@ -76,7 +90,7 @@ def masks_of(vit: vt.Vit, sample: Sample, fit: Fit = "crop") -> tuple[Tensor, li
 
     Groups of objects under one mask are no object, and are left out.
     """
-    frame = prepare(vit, [sample.image], 0, fit).frame
+    frame = prepared(vit, sample, fit).frame
     down, across = pixel_centres(frame)
     found, names = [], []
     for region in sample.regions:
@@ -89,7 +103,7 @@ def masks_of(vit: vt.Vit, sample: Sample, fit: Fit = "crop") -> tuple[Tensor, li
 
 def salient_of(vit: vt.Vit, sample: Sample) -> Tensor:
     """Give the pixels of all objects of a photograph together, "H W"."""
-    frame = prepare(vit, [sample.image], 0, "crop").frame
+    frame = prepared(vit, sample).frame
     mask = sample.mask()
     if mask is None:
         raise ValueError(f"{sample.id} has no mask.")
@@ -124,7 +138,7 @@ def with_depth(values: Tensor) -> Found:
     return mean([float(spearmanr(blocks, row).statistic) for row in values.double().numpy()])
 
 
-def given(value: float, low: float, high: float, count: int) -> Found:
+def given(value: float | Tensor, low: float | Tensor, high: float | Tensor, count: int) -> Found:
     """Put together what a function of the library measured."""
     return {"value": float(value), "low": float(low), "high": float(high), "n": int(count)}
 

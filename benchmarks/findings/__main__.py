@@ -17,9 +17,11 @@ from pathlib import Path
 
 import torch
 from factors import changes, factors
+from figures import draw
 from focus import alignment, focus
 from heads import heads
 from measure import SEED, Found, Places, save
+from page import write
 from priors import consensus, priors
 from relations import context, relations
 
@@ -73,6 +75,14 @@ def gather(out: Path) -> Found:
     return found
 
 
+def show(found: Found, out: Path) -> None:
+    """Write the page and its pictures from the numbers; those of a trial beside the numbers."""
+    trial = any(part["quick"] for part in found.values())
+    docs = out if trial else Path(__file__).parents[2] / "docs"
+    write(found, docs / "findings.md")
+    draw(found, docs / "images")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     steps = arguments.add_subparsers(dest="step", required=True)
@@ -88,7 +98,7 @@ def main() -> None:
     torch.set_num_threads(getattr(chosen, "threads", 1))
     if chosen.step == "run":
         run(Places(chosen.shared, chosen.held_out, chosen.quick), chosen.out, chosen.only)
-    gather(chosen.out)
+    show(gather(chosen.out), chosen.out)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from vitreous.analysis import (
     role_measures,
     roles_of,
 )
+from vitreous.analysis.head_numbers import patch_distances
 from vitreous.worlds.sample import Sample
 
 RESAMPLES = 400
@@ -38,6 +39,7 @@ def heads(places: Places, model: str, data: str) -> Found:
             distances.append(head_numbers(trace).distance)
     distance = torch.cat(distances)
     return {"model": model, "data": data, "n": len(images), "patches": vit.grid[0] * vit.grid[1],
+            "even_distance": float(patch_distances(vit).mean()),
             **of_roles(joined(measures)), **of_distance(distance), **of_agreement(agreements)}  # fmt: skip
 
 

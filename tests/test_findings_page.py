@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "findings"
-MODULES = ("words", "page", "page_heads", "page_blocks", "page_objects")
+MODULES = ("words", "page", "page_heads", "page_blocks", "page_factors", "page_objects")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from vitreous.show.plots.factor_chart import draw_factor_chart
 from vitreous.show.plots.head_heatmap import draw_head_heatmap
 from vitreous.show.plots.numbers import BlockSeries, FactorScores, HeadNumber
 
-CHARTED = ("hue", "shape", "material", "down", "things", "floor", "wall", "light_azimuth")
+CHARTED = ("hue", "shape", "material", "things", "floor", "wall", "light_azimuth", "camera_elevation")
 MOST = 16
 DOTS = 80
 
@@ -48,8 +48,8 @@ def focus(part: Found) -> Figure:
     shown = {
         "On the target": series("beyond", "share", "beyond the object of another scene", of),
         "Spread of attention": series("spread", "pixels", "distance from its centre", of),
-        "Lens: reads the final class": series(
-            "agree", "share of scenes", "entering the block", f"exact, n={part['n']}"
+        "Lens, entering the block: final class": series(
+            "agree", "share of scenes", "read as top class", f"exact, n={part['n']}"
         ),
     }
     return draw_block_series(shown, title="Scenes model through its blocks; the lens has one place more")

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from page_blocks import alignment, focus, lens
+from page_factors import changes, factors
 from page_heads import agreement, roles
-from page_objects import changes, context, factors, priors, relations
+from page_objects import context, priors, relations
 from words import Found, Section
 
 SECTIONS = (roles, agreement, focus, lens, alignment, factors, changes, relations, context, priors)

@@ -1,6 +1,6 @@
 """The page's sections about blocks: where attention lies, what a lens reads, how alike representations are."""
 
-from words import DATA, MODELS, Found, Row, Section, against, block_heads, by_block, moves, number, percent
+from words import DATA, MODELS, Found, Row, Section, against, apart, block_heads, by_block, moves, number, percent
 
 
 def focus(found: Found) -> Section:
@@ -87,7 +87,7 @@ def lens(found: Found) -> Section:
             f"**{MODELS[model]}** ({data}, n={count}): tokens read by the model's own last norm and head give the final top class, "
             f"{'; '.join(steps)}. Two pictures have the same final class in {100 * chance:.1f} % of pairs: the lens is above "
             f"that from block {first - 1} on. The mean probability of the final class after the same blocks: "
-            f"{', '.join(number(part['probability'][place]) for place in range(max(first - 1, 1), last + 1))} (the last is the model's own)."
+            f"{', '.join(percent(part['probability'][place]) for place in range(max(first - 1, 1), last + 1))} (the last is the model's own)."
         )
     section.text.append("Intervals of shares are exact (Clopper and Pearson).")
     return section
@@ -100,13 +100,14 @@ def alignment(found: Found) -> Section:
         part = found[f"alignment-{model}"]
         steps = {int(place): each for place, each in part["next"].items()}
         to_last = {int(place): each for place, each in part["last"].items()}
-        step = min(steps, key=lambda place: float(steps[place]["value"]))
+        step, second = sorted(steps, key=lambda place: float(steps[place]["value"]))[:2]
+        sure = "" if apart(steps[step], steps[second]) else f", not told from that across block {second}"
         end = part["positions"] - 1
         data, count = DATA[part["data"]], str(part["n"])
         section.rows.append(
             Row(
-                f"{MODELS[model]}: block {step} changes the class token's layout of the pictures most",
-                f"CKA across it {number(steps[step])}",
+                f"{MODELS[model]}: how the class token lays out the pictures changes most across block {step}{sure}",
+                f"CKA {number(steps[step])}; block {second} {number(steps[second])}",
                 count,
                 data,
                 "1 for no change, 0 in expectation for unrelated features",
@@ -118,7 +119,7 @@ def alignment(found: Found) -> Section:
         )
         section.text.append(
             f"**{MODELS[model]}** ({data}, n={count}, {part['batches']} batches): of all steps from one block to the next the least alike is "
-            f"that across block {step}: {number(steps[step])}; the others have "
+            f"that across block {step}: {number(steps[step])}{sure}; the others have "
             f"{min(each['value'] for place, each in steps.items() if place != step):.2f} to "
             f"{max(each['value'] for place, each in steps.items() if place != step):.2f}. With what leaves the last block: {told}."
         )

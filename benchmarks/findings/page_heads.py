@@ -45,7 +45,7 @@ def roles(found: Found) -> Section:
             if part["counts"][role]["value"]:
                 section.rows.append(
                     Row(
-                        f"{MODELS[model]}: {SHORT[role]} heads",
+                        f"{MODELS[model]}: {role} heads",
                         counted(part["counts"][role], every),
                         count,
                         data,
@@ -58,10 +58,10 @@ def roles(found: Found) -> Section:
         section.rows.append(
             Row(
                 f"{MODELS[model]}: the distance of attention {moves(depth)} with depth",
-                f"rank correlation with the block {number(depth)}",
+                f"{number(first, 0)} pixels in block 0, {number(last, 0)} in block {len(part['distance']) - 1}; rank correlation {number(depth)}",
                 count,
                 data,
-                "0, no order of the blocks",
+                f"{part['even_distance']:.0f} pixels, attention spread evenly; rank correlation 0, no order of the blocks",
                 "that far heads see the whole picture: attention spread evenly is as far",
             )
         )

@@ -62,6 +62,15 @@ def number(found: Found, digits: int = 2, sign: bool = False) -> str:
     return f"{value} ({low} to {high})"
 
 
+def plain(value: float, digits: int = 2) -> str:
+    """Write a number without an interval, and never a negative zero.
+
+    >>> plain(-0.001)
+    '0.00'
+    """
+    return format(_tidy(value, digits), f".{digits}f")
+
+
 def percent(found: Found) -> str:
     """Write a share in percent.
 

@@ -82,18 +82,20 @@ def test_the_focus_moves_as_measured(written):
     assert "then stays near" in text
 
 
-@pytest.mark.parametrize(
-    ("value", "corrected", "words"),
-    [
-        (-0.5, 0.01, "falls with distance"),
-        (0.5, 0.01, "rises with distance"),
-        (-0.5, 0.2, "is not told"),
-        (0.0, float("nan"), "is not told"),
-    ],
-)
-def test_attention_goes_with_distance_only_where_the_test_says_so(written, value, corrected, words):
-    found = number(value, value - 0.1, value + 0.1) | {"corrected": corrected, "null": 0.0}
-    assert written["page_objects"].with_distance(found).startswith(words)
+def test_attention_goes_with_distance_only_where_the_tests_say_so(written):
+    objects = written["page_objects"]
+    falling, rising, unsure = (
+        number(value, value - 0.1, value + 0.1) | {"corrected": p, "null": 0.0}
+        for value, p in ((-0.5, 0.01), (0.5, 0.01), (-0.5, 0.2))
+    )
+    unknown = number(0.0, 0.0, 0.0) | {"corrected": float("nan")}
+    assert [objects.settled(each) for each in (falling, rising, unsure, unknown)] == [
+        "falls",
+        "rises",
+        "not told",
+        "not told",
+    ]
+    assert [objects.both(falling, each) for each in (falling, rising, unsure)] == ["falls", "not told", "not told"]
 
 
 def test_what_was_not_measured_is_named(written):

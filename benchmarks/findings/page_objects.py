@@ -32,12 +32,14 @@ def relations(found: Found) -> Section:
     for model in ("deit", "scenes"):
         part = found[f"relations-{model}"]
         data = DATA[part["data"]]
-        near, bound, names = part["distance_apart"], part["binding"], part["cooccurrence"]
+        bound, names = part["binding"], part["cooccurrence"]
+        near, opposite = part["distance_apart"], part["distance_opposite"]
+        sides = [both(one, other) for one, other in zip(near, opposite, strict=True)]
         strongest = max(range(len(near)), key=lambda block: abs(near[block]["value"]))
         last, tied = len(near) - 1, largest(bound)
         rows = [
             Row(
-                f"{MODELS[model]}: attention between objects {with_distance(near[strongest])} in block {strongest}, and {with_distance(near[last])} "
+                f"{MODELS[model]}: attention between objects {WITH_DISTANCE[sides[strongest]]} in block {strongest}, and {WITH_DISTANCE[sides[last]]} "
                 f"in block {last}",
                 f"Spearman {tested(near[strongest])}; block {last} {tested(near[last])}",
                 f"{near[0]['n']} ({part['objects_apart']} objects)",
@@ -57,18 +59,18 @@ def relations(found: Found) -> Section:
         ]
         section.rows.extend(rows)
         sure = {
-            word: [block for block, each in enumerate(near) if settled(each) == word]
-            for word in ("falls", "rises", "not told")
+            word: [block for block, side in enumerate(sides) if side == word] for word in ("falls", "rises", "not told")
         }
         section.text.append(
             f"**{MODELS[model]}** ({data}): {part['objects']} objects in n={part['n']} pictures. Attention between objects that share no patch "
-            f"({part['objects_apart']} objects, {near[0]['n']} pictures of three or more) "
+            f"({part['objects_apart']} objects, {near[0]['n']} pictures of three or more; chosen in their order and, to see whether that matters, in the opposite order: words stand for what both say) "
             + "; ".join(f"{WITH_DISTANCE[word]} in {blocks_of(blocks)}" for word, blocks in sure.items() if blocks)
             + f" (p < {LEVEL}, corrected for all blocks). Attention of objects to themselves is above that of their shape elsewhere in "
             f"{sum(settled(each) == 'rises' for each in bound)} of {len(bound)} blocks. Pairs of names: {part['pairs']}."
         )
         section.text.append(
             f"{block_heads(len(near))}\n{by_block('Spearman with distance, no shared patch', near)}\n"
+            f"{by_block('the same, chosen in the opposite order', opposite)}\n"
             f"{by_block('the same, all objects', part['distance'])}\n{by_block('excess of attention to itself, bits', bound)}"
         )
     return section
@@ -81,8 +83,9 @@ def settled(each: Found) -> str:
     return "rises" if each["value"] > each.get("null", 0.0) else "falls"
 
 
-def with_distance(each: Found) -> str:
-    return WITH_DISTANCE[settled(each)]
+def both(one: Found, other: Found) -> str:
+    """Say what two choices of objects agree about."""
+    return settled(one) if settled(one) == settled(other) else "not told"
 
 
 def tested(each: Found) -> str:

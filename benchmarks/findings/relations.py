@@ -1,5 +1,7 @@
 """How objects attend to one another, and whether what the decision depends on is what counterfactuals say."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from measure import DRAWS, SEED, Found, Places, given, inputs_of, masks_of, prepared
@@ -28,6 +30,8 @@ def relations(places: Places, model: str) -> Found:
     bound: list[list[Binding]] = []
     names: list[list[str]] = []
     apart_names: list[list[str]] = []
+    again: list[Relations] = []
+    again_names: list[list[str]] = []
     for sample in samples:
         masks, called = masks_of(vit, sample)
         covered = patch_coverage(masks, vit.grid, vit.patch)
@@ -36,19 +40,23 @@ def relations(places: Places, model: str) -> Found:
             continue
         masks, covered = masks[large], covered[large]
         called = [name for name, kept in zip(called, large.tolist(), strict=True) if kept]
-        alone = sharing_none(covered)
+        orders = range(len(covered)), range(len(covered) - 1, -1, -1)
+        alone, other = (sharing_none(covered, order) for order in orders)
         with torch.no_grad(), vit.trace(inputs_of(vit, [sample]), 0, capture=vt.Capture(graph=False)) as trace:
             every += relate(trace, [masks])
             apart += relate(trace, [masks[alone]])
+            again += relate(trace, [masks[other]])
             bound += [binding(trace, [masks])]
         names.append(called)
         apart_names.append([called[place] for place in alone])
+        again_names.append([called[place] for place in other])
     found = relation_statistics(every, names, seed=SEED)
     without = relation_statistics(apart, apart_names, seed=SEED)
+    opposite = relation_statistics(again, again_names, seed=SEED)
     tied = binding_statistics(bound, seed=SEED)
     return {"model": model, "data": "coco128" if model == "deit" else "held-out scenes", "n": len(every),
             "objects": sum(map(len, names)), "objects_apart": sum(map(len, apart_names)), "pairs": len(found.pairs),
-            "distance": by_block(found.distance), "distance_apart": by_block(without.distance),
+            "distance": by_block(found.distance), "distance_apart": by_block(without.distance), "distance_opposite": by_block(opposite.distance),
             "cooccurrence": by_block(found.cooccurrence),
             "binding": [
                 given(value, tied.low[block], tied.high[block], tied.images) | {"corrected": float(tied.corrected[block])}
@@ -56,10 +64,10 @@ def relations(places: Places, model: str) -> Found:
             ], "bound_objects": tied.objects}  # fmt: skip
 
 
-def sharing_none(covered: Tensor) -> list[int]:
-    """Choose objects, in their order, that share no patch with one chosen before."""
+def sharing_none(covered: Tensor, order: Iterable[int]) -> list[int]:
+    """Choose objects, in this order, that share no patch with one chosen before."""
     kept: list[int] = []
-    for place in range(len(covered)):
+    for place in order:
         if not bool(((covered[place] > 0) & (covered[kept] > 0)).any()):
             kept.append(place)
     return kept

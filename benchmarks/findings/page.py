@@ -79,7 +79,7 @@ def tail(found: Found) -> str:
     return (
         f"## How it was measured\n\n{'; '.join(versions)}; seed {', '.join(seeds)}; one thread on a shared processor. Photographs and scenes are cropped as the model's own preprocessing does; for "
         "factors scenes are shown whole. COCO are the 128 photographs of coco128, without those that have no object of a quarter of a patch or more; "
-        "pets are drawn at random; SOD are all 150 salient-object photographs where n is 150. Nothing "
+        "pets are drawn at random, and so are SOD where n is not 150. Nothing "
         "was left out after a result was seen. The numbers of this page, and those of every head and block, are in OUT/findings.json.\n\n"
         f"Seconds: {seconds}."
     )

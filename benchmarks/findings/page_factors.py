@@ -24,7 +24,7 @@ def factors(found: Found) -> Section:
         "Linear probes on the output of one head (ridge, held-out folds) predict what is known of rendered scenes: of the output "
         "at the patches of the target, and of that at the class token, which the answer is read from. Scores are R squared for "
         "numbers and angles, and balanced accuracy from chance (0) to 1 for categories. Factors were shuffled over the scenes for "
-        "the control; p is corrected for all heads and factors (maxT). In brackets: what is not above that control (p < 0.05), or has an "
+        "the control; p is corrected for all heads and factors (maxT), and can be no smaller than 0.02 with 99 shuffles. In brackets: what is not above that control (p < 0.05), or has an "
         "interval that is not above 0. **Carries is a short word for: can be read from there.** No "
         "one intervened, and the model need not use it. Where the target is and how large it is also follow from which patches are "
         "looked at: at its patches, `across`, `down` and `size` show that, before anything else."
@@ -140,7 +140,7 @@ def changes(found: Found) -> Section:
     section.text.append(
         "The excess is the distance between a head's outputs at the class token for the changed and the original photograph, less the "
         "same for noise, in units of the spread of its outputs over photographs. Here something was changed, so that the answer is an "
-        "effect of the change; what the model makes of it was not asked."
+        "effect of the change; what the model makes of it was not asked. Of the changes of `photo_changes` these two were measured here."
     )
     return section
 

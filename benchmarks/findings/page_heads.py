@@ -136,7 +136,10 @@ def signature(each: Found) -> list[tuple[str, str]]:
 def agreement(found: Found) -> Section:
     """Whether heads look at the same places, and whether that makes better maps."""
     section = Section("Whether heads agree")
-    for model, name in (("deit", "heads-deit-other"), ("scenes", "heads-scenes-held")):
+    for model, name, others in (
+        ("deit", "heads-deit-other", ("heads-deit-coco", "heads-deit-chosen")),
+        ("scenes", "heads-scenes-held", ("heads-scenes-packaged",)),
+    ):
         part = found[name]
         series, chance, depth = part["concordance"], part["concordance_chance"], part["concordance_with_depth"]
         low, high = smallest(series), largest(series)
@@ -165,30 +168,42 @@ def agreement(found: Found) -> Section:
             f"**{MODELS[model]}** ({data}, n={count}): agreement {moves(depth)} with depth (rank correlation with the block "
             f"{number(depth)}) and is {told}. All heads of the model together have W {number(part['overall'])}. At the patch "
             f"on which most heads agree, {percent(part['agreed'])} of all heads have it among their top tenth; the mean over "
-            f"patches is {100 * part['agreed_mean']:.0f} % by construction. Heads that stand alone on the mean of all "
-            f"pictures: {listed(alone)}."
+            f"patches is {100 * part['agreed_mean']:.0f} % by construction, and if each head drew its tenth at random so large a share "
+            f"would have a probability of at most {part['agreed_chance']:.4f} in every picture. Heads that stand alone on the mean of all "
+            f"pictures: {listed(alone)}. {standing_alone(part, [found[other] for other in others])}"
         )
         section.text.append(f"{block_heads(len(series))}\n{by_block('W', series)}")
     part = found["consensus"]
     difference = part["difference"]
     section.rows.append(
         Row(
-            "DeiT-tiny: weighing heads by agreement makes a map "
-            + moves(difference, "more faithful", "less faithful", "not told from mean attention"),
+            "DeiT-tiny: weighing heads by their agreement makes a map "
+            + moves(
+                difference, "more faithful than", "less faithful than", "whose faithfulness is not told from that of"
+            )
+            + " mean attention",
             f"difference in SRG {number(difference, 3, sign=True)}",
             str(part["n"]),
             DATA[part["data"]],
-            f"mean attention, {number(part['gain']['mean_attention'])}; random {number(part['gain']['random'])}",
+            f"mean attention, {number(part['gain']['mean_attention'])}; random, one map each, {number(part['gain']['random'])}",
             "that no other weights would help",
         )
     )
     section.text.append(
         f"**Consensus map.** `consensus_attention` has a symmetric relevance gain of "
         f"{number(part['gain']['consensus_attention'])} logits, `mean_attention` {number(part['gain']['mean_attention'])}, random "
-        f"maps {number(part['gain']['random'])} (SOD, n={part['n']}). Less mean attention, photograph by photograph: "
+        f"maps, one for each photograph, {number(part['gain']['random'])} (SOD, n={part['n']}). Less mean attention, photograph by photograph: "
         f"{number(difference, 3, sign=True)}, {moves(difference, 'above 0', 'below 0', 'not told from 0')}."
     )
     return section
+
+
+def standing_alone(part: Found, others: list[Found]) -> str:
+    """Say which heads stand alone on other data, and whether any does on all of them."""
+    named = [{head_name(each["head"]) for each in one["outlying"]} for one in (part, *others)]
+    told = [f"{listed(sorted(heads))} on {DATA[one['data']]}" for heads, one in zip(named[1:], others, strict=True)]
+    always = sorted(set.intersection(*named))
+    return f"Elsewhere: {'; '.join(told)}. On all of these: {listed(always)}."
 
 
 def blocks_of(blocks: list[int]) -> str:

@@ -66,7 +66,7 @@ def relations(found: Found) -> Section:
             f"({part['objects_apart']} objects, {near[0]['n']} pictures of three or more; chosen in their order and, to see whether that matters, in the opposite order: words stand for what both say) "
             + "; ".join(f"{WITH_DISTANCE[word]} in {blocks_of(blocks)}" for word, blocks in sure.items() if blocks)
             + f" (p < {LEVEL}, corrected for all blocks). Attention of objects to themselves is above that of their shape elsewhere in "
-            f"{sum(settled(each) == 'rises' for each in bound)} of {len(bound)} blocks. Pairs of names: {part['pairs']}."
+            f"{sum(settled(each) == 'rises' for each in bound)} of {len(bound)} blocks. Names are compared over {part['pairs']} pairs of them."
         )
         section.text.append(
             f"{block_heads(len(near))}\n{by_block('Spearman with distance, no shared patch', near)}\n"
@@ -127,7 +127,7 @@ def context(found: Found) -> Section:
     )
     section.rows.append(
         Row(
-            f"the same for things beside the target alone: {against(part['beside'], 0)} 0",
+            f"scenes model: the same for things beside the target alone is {against(part['beside'], 0)} 0",
             f"Spearman {number(part['beside'])}",
             f"{part['n']} ({part['beside_objects']} objects)",
             DATA[part["data"]],

@@ -6,7 +6,8 @@
 
 SHARED is the folder with deit_tiny and the photographs. `run` measures every part that OUT does not hold yet, so that a
 run that was interrupted goes on where it was, puts all parts together in OUT/findings.json, and shows them. `show`
-writes docs/findings.md and its pictures from OUT/findings.json alone; a page of a trial (--quick) goes to OUT instead.
+writes docs/findings.md and its pictures from OUT/findings.json alone; a page of a trial (--quick), or one from which
+parts are missing, goes to OUT instead.
 """
 
 import argparse
@@ -68,17 +69,16 @@ def versions() -> Found:
     return {"vitreous": vt.__version__, "torch": torch.__version__}
 
 
-def gather(out: Path) -> Found:
+def gather(out: Path) -> None:
     """Put all parts that were measured together."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "parts").glob("*.json"))}
     save(out / "findings.json", found)
-    return found
 
 
 def show(found: Found, out: Path) -> None:
-    """Write the page and its pictures from the numbers; those of a trial beside the numbers."""
-    trial = any(part["quick"] for part in found.values())
-    docs = out if trial else Path(__file__).parents[2] / "docs"
+    """Write the page and its pictures from the numbers; those of a trial, or of some parts alone, beside the numbers."""
+    unfinished = found.keys() != PARTS.keys() or any(part["quick"] for part in found.values())
+    docs = out if unfinished else Path(__file__).parents[2] / "docs"
     write(found, docs / "findings.md")
     draw(found, docs / "images")
 
@@ -98,7 +98,8 @@ def main() -> None:
     torch.set_num_threads(getattr(chosen, "threads", 1))
     if chosen.step == "run":
         run(Places(chosen.shared, chosen.held_out, chosen.quick), chosen.out, chosen.only)
-    show(gather(chosen.out), chosen.out)
+        gather(chosen.out)
+    show(json.loads((chosen.out / "findings.json").read_text(encoding="utf-8")), chosen.out)
 
 
 if __name__ == "__main__":

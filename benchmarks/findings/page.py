@@ -14,7 +14,7 @@ vitreous worlds render --count 300 --seed 4 --finer 2 --out SCENES
 python benchmarks/findings run SHARED SCENES OUT
 ```"""
 IMAGES = {
-    "What heads look at": ("findings-heads.png", "What each head of the scenes model does with its attention"),
+    "What heads look at": ("findings-heads.png", "Mean distance of attention of each head of the scenes model"),
     "How the focus shifts": ("findings-focus.png", "Focus and logit lens of the scenes model by block, with intervals"),
     "Which heads carry which factor": (
         "findings-factors.png",

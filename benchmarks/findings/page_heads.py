@@ -192,7 +192,7 @@ def agreement(found: Found) -> Section:
     section.text.append(
         f"**Consensus map.** `consensus_attention` has a symmetric relevance gain of "
         f"{number(part['gain']['consensus_attention'])} logits, `mean_attention` {number(part['gain']['mean_attention'])}, random "
-        f"maps, one for each photograph, {number(part['gain']['random'])} (SOD, n={part['n']}). Less mean attention, photograph by photograph: "
+        f"maps, one for each photograph, {number(part['gain']['random'])} (SOD, n={part['n']}); random maps have 0 in expectation, and these are {against(part['gain']['random'], 0)} that. Less mean attention, photograph by photograph: "
         f"{number(difference, 3, sign=True)}, {moves(difference, 'above 0', 'below 0', 'not told from 0')}."
     )
     return section

@@ -67,8 +67,8 @@ def run(
     """Look inside a model while it predicts each photograph: heads, blocks, tokens and objects.
 
     Writes for each photograph a page (NAME.inspect.html) and its numbers, all but the attention itself
-    (NAME.inspect.json), and prints what stands out. A photograph that fails is reported, and the others go on. Without --object, the regions of the default
-    method's map are what attention is measured between.
+    (NAME.inspect.json), and prints what stands out. A photograph that fails is reported, and the others go on. Without
+    --object, the regions of the default method's map are what attention is measured between.
 
     For example, with two objects, and all of a folder held against what is expected:
 

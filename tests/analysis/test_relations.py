@@ -9,14 +9,14 @@ import pytest
 import torch
 from scipy import stats
 
-from contracts.families import FAMILIES, random_images
+from contracts.families import EITHER_SIDE, FAMILIES, random_images
 from vitreous.analysis.object_binding import Binding, binding, binding_statistics
 from vitreous.analysis.relation_statistics import relation_statistics
 from vitreous.analysis.relations import Relations, box_masks, relate
 from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.vit.trace import Trace
 
-EVERY = pytest.mark.parametrize("family", FAMILIES)
+EVERY = pytest.mark.parametrize("family", EITHER_SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def some_masks(vit, count, seed):
 
 @EVERY
 def test_relations_are_those_of_loops_on_every_family(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     masks = [some_masks(vit, 2, 0), some_masks(vit, 3, 1)]
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:
         found = relate(trace, masks)
@@ -428,7 +428,7 @@ def test_nearness_alone_is_no_binding(monkeypatch, vit):
 
 @EVERY
 def test_binding_agrees_with_relations_on_every_family(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     masks = [of_patches(vit, [0, 1], [4, 6]), of_patches(vit, [1, 2, 5])]
     whole = torch.ones(1, *vit.preprocessing.size, dtype=torch.bool)
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:

@@ -184,6 +184,31 @@ def test_patches_of_objects_are_not_shared_and_background_is_touched_by_none():
     assert [each.nonzero()[:, 0].tolist() for each in halves] == [[0], []]
 
 
+@pytest.mark.parametrize("control", ["scattered", "moved"])
+def test_controls_are_never_drawn_from_padding(control):
+    """Of 3 x 4 patches the last row is padding, half of patch 6, and of patch 7 one pixel more than half."""
+    vit = FAMILIES["timm"].open()
+    high, wide = vit.patch
+    shown = torch.ones(2, *vit.preprocessing.size, dtype=torch.bool)
+    shown[0, 2 * high :] = False
+    shown[0, high + high // 2 :, 2 * wide :] = False
+    shown[0, high, 3 * wide] = False
+    objects = [objects_of(vit, 0), objects_of(vit, 0)]
+    with vit.trace(random_images(vit, 2), 0) as trace:
+        padded, full = dependence(trace, objects, control=control, shown=shown)
+        _, same = dependence(trace, objects, control=control)
+        _, background = own_patches(trace, objects[0], shown=shown[0])
+        keep = ~torch.eye(12, dtype=torch.bool)[1:7].expand(2, -1, -1)
+        drops = (trace.score.detach()[:, None] - coalition_scores(trace, keep))[0]
+        with pytest.raises(InputError, match="shown has shape"):
+            dependence(trace, objects, shown=shown[:1])
+    assert background.nonzero()[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert padded[0].draws == 6
+    assert padded[0].control == pytest.approx(float(drops.mean()), abs=1e-5)
+    assert full[0].draws == 11
+    assert vars(full[0]) == pytest.approx(vars(same[0]), abs=1e-6)
+
+
 def test_images_without_objects_give_nothing():
     vit = FAMILIES["timm"].open()
     with vit.trace(random_images(vit, 2), 0) as trace:

@@ -10,14 +10,14 @@ import timm
 import torch
 
 import vitreous as vt
-from contracts.families import FAMILIES, random_images
+from contracts.families import BEHIND, EITHER_SIDE, FAMILIES, random_images
 from oracles.planted import open_planted, planted_images
 from vitreous.analysis.head_offsets import at_offset, favourite, head_offsets
 from vitreous.analysis.head_roles import RoleThresholds, head_roles, role_measures, roles_of
 from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.vit.trace import Trace
 
-EVERY = pytest.mark.parametrize("family", FAMILIES)
+EVERY = pytest.mark.parametrize("family", EITHER_SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_the_favourite_is_never_the_query_itself():
 
 @EVERY
 def test_offsets_are_those_of_loops_on_every_family(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:
         found = head_offsets(trace)
         attention = torch.stack(trace.attention, 1).double().detach().numpy()
@@ -236,15 +236,16 @@ def test_the_heads_of_the_planted_model():
 
 @EVERY
 def test_roles_follow_from_the_numbers_on_every_family(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     with vit.trace(random_images(vit, 3), [0, 1, 2]) as trace:
         found, measured = head_roles(trace), role_measures(trace)
         attention = torch.stack(trace.attention, 1).double().detach()
     patches = slice(vit.prefix, vit.prefix + vit.grid[0] * vit.grid[1])
     received = attention[:, :, :, patches].mean(3)
-    assert torch.allclose(found.values["class-token reader"].double(), received[..., : vit.prefix].sum(-1).mean(0))
+    beside = received[..., : vit.prefix].sum(-1) + received[..., patches.stop :].sum(-1)
+    assert torch.allclose(found.values["class-token reader"].double(), beside.mean(0))
     most = received.max(-1)
-    sinks = (most.values * (most.indices >= vit.prefix)).mean(0)
+    sinks = (most.values * (most.indices >= vit.prefix) * (most.indices < patches.stop)).mean(0)
     assert torch.allclose(found.values["sink"].double(), sinks, atol=1e-6)
     limits = dataclasses.asdict(RoleThresholds())
     keys = {"positional": "offset", "class-token reader": "prefix", "sink": "sink", "self": "itself"}
@@ -256,6 +257,16 @@ def test_roles_follow_from_the_numbers_on_every_family(family):
         far = found.values["global"][block, head].item() >= limits["far"]
         assert ("global" in having) == (far and "sink" not in having)
     assert measured.distance.shape == (3, *found.values["local"].shape)
+
+
+@pytest.mark.parametrize("family", BEHIND)
+def test_a_class_token_behind_the_patches_is_read_and_is_no_sink(monkeypatch, family):
+    vit = BEHIND[family].open()
+    attention = torch.zeros(vit.tokens, vit.tokens)
+    attention[:, -1] = 1
+    found = measure(monkeypatch, vit, head_roles, attention)
+    assert names(found) == [[["class-token reader"]]]
+    assert found.values["sink"].item() == 0
 
 
 def test_thresholds_that_tell_nothing_are_refused():
@@ -285,7 +296,12 @@ def test_a_model_without_plain_attention_is_refused():
                 function(trace)
 
 
-def test_a_single_patch_has_no_roles():
+def test_a_single_patch_has_the_roles_that_need_no_second_one(monkeypatch):
     vit = open_planted(grid=(1, 1))
+    found = measure(monkeypatch, vit, head_roles, onto(vit, 0), torch.eye(2), even(vit))
+    assert names(found) == [[["class-token reader"], ["sink", "self"], ["class-token reader", "self"]]]
+    for name in ("local", "global", "positional"):
+        assert found.values[name].isnan().all()
+        assert not found.stability[name].any()
     with vit.trace(random_images(vit, 1), 0) as trace, pytest.raises(InputError, match="no neighbours"):
-        head_roles(trace)
+        head_offsets(trace)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vitreous as vt
-from contracts.families import FAMILIES, random_images
+from contracts.families import EITHER_SIDE, FAMILIES, random_images
 from vitreous.analysis.head_ablation import head_ablation
 from vitreous.analysis.head_importance import head_importance
 from vitreous.analysis.head_numbers import head_numbers
@@ -16,6 +16,7 @@ from vitreous.core.errors import InputError
 from vitreous.vit.trace import Trace
 
 EVERY = pytest.mark.parametrize("family", FAMILIES)
+ON_EITHER_SIDE = pytest.mark.parametrize("family", EITHER_SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +79,9 @@ def test_a_head_that_attends_to_no_patch_has_no_distance(monkeypatch, vit):
     assert found["prefix_mass"] == [1]
 
 
-@EVERY
+@ON_EITHER_SIDE
 def test_numbers_are_those_of_loops_on_every_family(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:
         found = head_numbers(trace)
         attention = torch.stack(trace.attention, 1).double().detach().numpy()
@@ -100,13 +101,27 @@ def test_numbers_are_those_of_loops_on_every_family(family):
             "entropy": np.mean(spread),
             "confidence": np.mean([weights[query].max() for query in patches]),
             "distance": np.mean(reach),
-            "prefix_mass": sum(received[:prefix]),
+            "prefix_mass": sum(share for place, share in enumerate(received) if place not in patches),
             "self_mass": np.mean([weights[query, query] for query in patches]),
             "sink_mass": max(received),
             "sink": int(np.argmax(received)),
         }
         for name, value in expected.items():
             assert getattr(found, name)[index].item() == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize("queries", ["patches", "prefix", "all"])
+def test_queries_on_both_sides_of_the_patches(monkeypatch, queries):
+    """Two registers before the patches and the class token behind them; each token is as sure as its place."""
+    vit = EITHER_SIDE["registers before, class token behind"].open()
+    assert (vit.prefix, vit.suffix, vit.tokens) == (2, 1, 15)
+    sure = torch.arange(1, 16) / 20
+    attention = torch.diag(sure) + (1 - sure)[:, None] * (1 - torch.eye(15)) / 14
+    asked = {"patches": range(2, 14), "prefix": [0, 1, 14], "all": range(15)}[queries]
+    found = numbers_of(monkeypatch, vit, attention, queries=queries)
+    assert found["self_mass"] == pytest.approx([np.mean([float(sure[place]) for place in asked])])
+    beside = np.mean([float(attention[place, [0, 1, 14]].sum()) for place in asked])
+    assert found["prefix_mass"] == pytest.approx([beside])
 
 
 def test_prefix_queries_of_a_model_without_prefix_are_refused():

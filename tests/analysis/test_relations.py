@@ -9,14 +9,14 @@ import pytest
 import torch
 from scipy import stats
 
-from contracts.families import FAMILIES, random_images
+from contracts.families import EITHER_SIDE, FAMILIES, random_images
 from vitreous.analysis.object_binding import Binding, binding, binding_statistics
 from vitreous.analysis.relation_statistics import relation_statistics
 from vitreous.analysis.relations import Relations, box_masks, relate
 from vitreous.core.errors import InputError, MethodNotApplicableError
 from vitreous.vit.trace import Trace
 
-EVERY = pytest.mark.parametrize("family", FAMILIES)
+EVERY = pytest.mark.parametrize("family", EITHER_SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def some_masks(vit, count, seed):
 
 @EVERY
 def test_relations_are_those_of_loops_on_every_family(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     masks = [some_masks(vit, 2, 0), some_masks(vit, 3, 1)]
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:
         found = relate(trace, masks)
@@ -161,6 +161,27 @@ def test_an_empty_background_is_nan_and_nothing_else(vit):
     assert found.lift[:, 0, 0].abs().max() < 1e-6
     assert found.attention[:, 1].isnan().all()
     assert found.lift[:, 0, 1].isnan().all()
+
+
+def test_padding_is_no_background(monkeypatch, vit):
+    """Patches 0 and 1 are an object, 2 and 3 background, and the two rows below padding but for a quarter of patch 4."""
+    high, wide = vit.patch
+    shown = torch.zeros(1, *vit.preprocessing.size, dtype=torch.bool)
+    shown[0, :high] = True
+    shown[0, high : high + high // 2, : wide // 2] = True
+    attention = torch.full((vit.tokens, vit.tokens), 1 / vit.tokens)
+    masks = [of_patches(vit, [0, 1])]
+    (found,) = made(monkeypatch, vit, attention, lambda trace: relate(trace, masks, shown))
+    assert found.shares.tolist() == pytest.approx([2 / 12, 2.25 / 12])
+    assert found.attention[0, 0].tolist() == pytest.approx([2 / vit.tokens, 2.25 / vit.tokens])
+    assert found.reading[0].tolist() == pytest.approx([2 / vit.tokens, 2.25 / vit.tokens])
+    assert found.lift.abs().max() < 1e-6
+    (whole,) = made(monkeypatch, vit, attention, lambda trace: relate(trace, masks, torch.ones_like(shown)))
+    (same,) = made(monkeypatch, vit, attention, lambda trace: relate(trace, masks))
+    assert torch.equal(whole.attention, same.attention)
+    assert same.shares[1].item() == pytest.approx(10 / 12)
+    with vit.trace(random_images(vit, 1), 0) as trace, pytest.raises(InputError, match="shown has shape"):
+        relate(trace, masks, shown[:, 1:])
 
 
 def test_later_captures_begin_later(vit):
@@ -428,7 +449,7 @@ def test_nearness_alone_is_no_binding(monkeypatch, vit):
 
 @EVERY
 def test_binding_agrees_with_relations_on_every_family(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     masks = [of_patches(vit, [0, 1], [4, 6]), of_patches(vit, [1, 2, 5])]
     whole = torch.ones(1, *vit.preprocessing.size, dtype=torch.bool)
     with vit.trace(random_images(vit, 2), [0, 1]) as trace:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vitreous as vt
-from contracts.families import FAMILIES, PATCH, random_images
+from contracts.families import EITHER_SIDE, FAMILIES, PATCH, random_images
 from oracles.planted import open_planted, planted_images
 from vitreous.analysis.token_query import name_outliers, name_tokens, on_grid, query_token, token_table
 from vitreous.core.errors import InputError, MethodNotApplicableError
@@ -32,15 +32,17 @@ PREFIXES = {
     "dinov2 registers": ["class", "register 1", "register 2", "register 3", "register 4"],
     "torchvision": ["class"],
     "handwritten": ["class"],
+    "class token behind": [],
+    "registers before, class token behind": ["register 1", "register 2"],
 }
 
 
-@EVERY
+@pytest.mark.parametrize("family", EITHER_SIDE)
 def test_tokens_have_their_names(family):
-    vit = FAMILIES[family].open()
+    vit = EITHER_SIDE[family].open()
     rows, columns = vit.grid
     expected = [f"patch ({row}, {column})" for row in range(rows) for column in range(columns)]
-    assert list(name_tokens(vit)) == PREFIXES[family] + expected
+    assert list(name_tokens(vit)) == PREFIXES[family] + expected + ["class"] * vit.suffix
 
 
 def test_names_where_nothing_is_a_convention():
@@ -49,7 +51,16 @@ def test_names_where_nothing_is_a_convention():
     weights[[0, 2, 3]] = 1 / 3
     read = replace(vit, readout=replace(vit.readout, weights=weights), suffix=2)
     assert name_tokens(read)[:6] == ("class 1", "register 1", "class 2", "class 3", "register 2", "patch (0, 0)")
-    assert name_tokens(read)[-3:] == ("patch (2, 3)", "suffix 1", "suffix 2")
+    assert name_tokens(read)[-3:] == ("patch (2, 3)", "register 3", "register 4")
+    weights[-1] = 1 / 3
+    assert name_tokens(read)[-2:] == ("register 3", "class 4")
+    weights[[2, 3]] = 0
+    assert [name_tokens(read)[place] for place in (0, 1, -2, -1)] == [
+        "class",
+        "register 1",
+        "register 5",
+        "distillation",
+    ]
     strange = replace(vit, readout=None)
     with pytest.raises(MethodNotApplicableError, match="no plain sequence"):
         name_tokens(strange)

@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor, nn
 
 import vitreous as vt
+from oracles import handwritten as hand
 
 CLASSES = 7
 WIDE, SQUARE = (24, 32), (24, 24)
@@ -153,6 +154,17 @@ def _torchvision() -> nn.Module:
     )
 
 
+class ClassTokenBehind(hand.HandwrittenViT):
+    """Registers before the patches, if any, and the class token behind them."""
+
+    def __init__(self, registers: int) -> None:
+        super().__init__(hand.HOLDERS["list"](), "last")
+        self.registers = nn.Parameter(torch.zeros(1, registers, hand.WIDTH))
+
+    def tokenise(self, images: Tensor) -> Tensor:
+        return torch.cat([self.registers.expand(len(images), -1, -1), super().tokenise(images)], 1)
+
+
 @dataclass(frozen=True)
 class Family:
     """How to build one model, and what must be found in it."""
@@ -162,10 +174,11 @@ class Family:
     readout: str
     kind: str
     size: tuple[int, int] = WIDE
+    patch: int = PATCH
 
     @property
     def grid(self) -> tuple[int, int]:
-        return self.size[0] // PATCH, self.size[1] // PATCH
+        return self.size[0] // self.patch, self.size[1] // self.patch
 
     def open(self, seed: int = 0) -> vt.Vit:
         """Build the model, give it random weights, and open it."""
@@ -193,6 +206,16 @@ FAMILIES: dict[str, Family] = {
     "torchvision": Family(_torchvision, 1, "token", "multihead", SQUARE),
     "handwritten": Family(HandwrittenViT, 1, "token", "handwritten"),
 }
+
+BEHIND: dict[str, Family] = {
+    "class token behind": Family(lambda: ClassTokenBehind(0), 0, "token", "handwritten", hand.SIZE, hand.PATCH),
+    "registers before, class token behind": Family(
+        lambda: ClassTokenBehind(2), 2, "token", "handwritten", hand.SIZE, hand.PATCH
+    ),
+}
+"""Models with a token behind the patches, for what tells tokens that are no patches from patches."""
+
+EITHER_SIDE = {**FAMILIES, **BEHIND}
 
 
 def random_images(vit: vt.Vit, count: int, seed: int = 0) -> Tensor:

@@ -5,9 +5,15 @@ import torch
 import torch.nn.functional as F
 
 import vitreous as vt
-from contracts.families import FAMILIES, random_images
+from contracts.families import BEHIND, EITHER_SIDE, FAMILIES, random_images
 from vitreous.vit.entering import read_out
 from vitreous.vit.row_linear import row_linear
+
+
+def test_where_the_prediction_is_read_is_said_in_words():
+    said = {family: EITHER_SIDE[family].open().readout.describe() for family in ("timm", "timm distilled", *BEHIND)}
+    assert said.pop("timm distilled") == "mean of 2 class tokens"
+    assert set(said.values()) == {"class token"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

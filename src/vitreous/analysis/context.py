@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vitreous.analysis.object_binding import shape_places
-from vitreous.analysis.relations import check_objects, patch_shares
+from vitreous.analysis.relations import check_objects, check_shown, patch_shares
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import Mask
 from vitreous.vit.coalitions import AnyFill, read_sets
@@ -65,6 +65,7 @@ def dependence(
     fill: AnyFill = "drop",
     least: float = LEAST,
     control: Control = "scattered",
+    shown: Bool[Tensor, "b H W"] | None = None,
 ) -> list[list[Dependence]]:
     """Take each object of each image away, the others staying, and hold the drop of the score against a control.
 
@@ -77,6 +78,9 @@ def dependence(
              background is of patches that no object touches
     control  "scattered" draws single patches of the background; "moved" lays the object's patches, together, where all
              of them are background, at as many places as there are, up to `draws` of them
+    shown    the pixels of the model's input that show the photograph, if some are padding: to take padding away costs
+             little, and would make a control that is too easy to beat. A patch with less than half of its pixels shown
+             is no background, and no control is drawn from it. None for all pixels
 
     "Depends on" is meant causally, of this model and of this way of taking away: the score is what the model gives
     without these patches. It does not say what it would have given had the object never stood there, since what it hid
@@ -87,18 +91,19 @@ def dependence(
     for 256 of them with 39 scattered draws, and for 63 of the 307 that can be moved. Read the drop before p.
 
     Gives for each image a `Dependence` for each object. Costs (draws + 1) forward passes for each object, shorter by
-    what is dropped. Raises InputError for masks of another size, MethodNotApplicableError where tokens cannot be
-    dropped.
+    what is dropped. Raises InputError for masks of another size, `shown` among them, and MethodNotApplicableError where
+    tokens cannot be dropped.
     """
     if draws < 1 or not 0 < least <= 1:
         raise InputError(f"draws={draws}, least={least}.", "Give at least one draw, and a share in (0, 1].")
     if control not in get_args(Control):
         raise InputError(f"control={control!r} is unknown.", "Use 'scattered' or 'moved'.")
     check_objects(trace, objects)
+    seen = check_shown(trace, shown)
     draw = _scattered if control == "scattered" else _moved
     sets, owner, plans = [], [], []
     for image, masks in enumerate(objects):
-        mine, background = own_patches(trace, masks, least)
+        mine, background = own_patches(trace, masks, least, seen[image])
         for number, patches in enumerate(mine):
             wanted = int(patches.sum())
             drawn = background[None][:0]
@@ -123,14 +128,22 @@ def dependence(
     return found
 
 
-def own_patches(trace: Trace, masks: Mask, least: float = LEAST) -> tuple[Bool[Tensor, "k p"], Bool[Tensor, " p"]]:
-    """Give the patches of each object, none of them shared, and those of the background, which no object touches."""
+def own_patches(
+    trace: Trace, masks: Mask, least: float = LEAST, shown: Bool[Tensor, "H W"] | None = None
+) -> tuple[Bool[Tensor, "k p"], Bool[Tensor, " p"]]:
+    """Give the patches of each object, none of them shared, and those of the background, which no object touches.
+
+    shown  pixels that are no padding, as for `dependence` and of one image
+    """
     shares = patch_shares(trace, masks)
+    background = shares.sum(0) == 0
+    if shown is not None:
+        background &= patch_shares(trace, shown[None])[0] >= 0.5
     if not len(shares):
-        return shares.bool(), torch.ones(shares.shape[1], dtype=torch.bool)
+        return shares.bool(), background
     largest, whose = shares.max(0)
     numbers = torch.arange(len(shares))[:, None]
-    return (whose == numbers) & (largest >= least), shares.sum(0) == 0
+    return (whose == numbers) & (largest >= least), background
 
 
 def _scattered(

@@ -33,8 +33,8 @@ class Focus:
     rank         Spearman's rank correlation of each block's map with the next one's, ties averaged
     divergence   Jensen-Shannon divergence of each block's map from the next one's, in bits: from 0 for the same to 1
                  for maps that share no patch
-    prefix_mass  share of attention that went to class and register tokens and is not on the maps; None if the maps
-                 were given
+    prefix_mass  share of attention that went to class and register tokens, on either side of the patches, and is not
+                 on the maps; None if the maps were given
 
     What has no mass at all has NaN throughout; a map that is exactly even has no rank. Tensors are on the CPU.
     """
@@ -72,12 +72,12 @@ def focus(
 
 
 def reading_maps(trace: Trace, weights: Float[Tensor, "b l h"] | None = None) -> tuple[BlockMaps, PerBlock]:
-    """Give each captured block's attention of the reading to patches, unscaled, and its share to prefix tokens."""
+    """Give each captured block's attention of the reading to patches, unscaled, and its share to other tokens."""
     rows = trace.readout.rows
     shares = trace.reading[:, rows].float()
     if weights is not None and bool((weights < 0).any()):
         raise InputError("weights has values below zero.", "Give the absolute values, or clip them.")
-    maps, prefix = [], []
+    maps, beside = [], []
     for place, attention in enumerate(trace.attention):
         read = torch.einsum("br,bhrn->bhn", shares, attention.detach()[:, :, rows].float())
         if weights is None:
@@ -86,8 +86,8 @@ def reading_maps(trace: Trace, weights: Float[Tensor, "b l h"] | None = None) ->
             head = weights[:, place].to(read) / weights[:, place].to(read).sum(1, keepdim=True)
             mean = torch.einsum("bh,bhn->bn", head, read)
         maps.append(trace.to_grid(mean))
-        prefix.append(mean[:, : trace.vit.prefix].sum(1))
-    return torch.stack(maps, 1), torch.stack(prefix, 1)
+        beside.append(mean[:, trace.vit.other_tokens].sum(1))
+    return torch.stack(maps, 1), torch.stack(beside, 1)
 
 
 def track(maps: BlockMaps, patch: tuple[int, int], objects: Bool[Tensor, "b H W"] | None = None) -> Focus:

@@ -97,7 +97,7 @@ def object_shares(vit: Vit, masks: Float[Tensor, "b H W"]) -> PerToken:
     if not bool((covered.sum(1) > 0).all()):
         raise InputError("A mask is empty.", "Leave out images whose object is not seen.")
     shares = covered.new_zeros(len(masks), vit.tokens)
-    shares[:, vit.prefix : vit.prefix + rows * columns] = covered / covered.sum(1, keepdim=True)
+    shares[:, vit.patch_tokens] = covered / covered.sum(1, keepdim=True)
     return shares
 
 
@@ -124,8 +124,8 @@ def _shares(trace: Trace, where: Where) -> PerToken:
         return reading
     if where != "patches":
         raise InputError(f"where={where!r} is unknown.", 'Use "reading", "patches", or shares "b n".')
-    shares, patches = torch.zeros_like(reading), trace.vit.grid[0] * trace.vit.grid[1]
-    shares[:, trace.vit.prefix : trace.vit.prefix + patches] = 1 / patches
+    shares = torch.zeros_like(reading)
+    shares[:, trace.vit.patch_tokens] = 1 / (trace.vit.grid[0] * trace.vit.grid[1])
     return shares
 
 

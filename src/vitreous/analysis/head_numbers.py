@@ -35,10 +35,10 @@ class HeadNumbers:
                  that it attends to, each weighed by the share of its attention among patches (Dosovitskiy et al. 2021).
                  Queries are patches here, whichever were asked for, since other tokens have no place; NaN for a query
                  that attends to no patch, and those are left out of the mean
-    prefix_mass  share that goes to class and register tokens. In a model without them, 0
+    prefix_mass  share that goes to class and register tokens, on either side of the patches. In a model without, 0
     self_mass    share that a query gives to itself
     sink_mass    largest share that a single token gets from all queries on average
-    sink         the place of that token in the sequence; prefix tokens come first
+    sink         the place of that token in the sequence
     """
 
     entropy: PerHead
@@ -53,12 +53,13 @@ class HeadNumbers:
 def head_numbers(trace: Trace, queries: Queries = "patches") -> HeadNumbers:
     """Measure the attention of every head in every captured block.
 
-    queries  whose attention is averaged: that of the "patches", of the "prefix" (class and register tokens, which in
-             most models include what the head of the model reads), or of "all" tokens
+    queries  whose attention is averaged: that of the "patches", of the "prefix" (all tokens that are no patches: class
+             and register tokens, also those behind the patches, which in most models include what the head of the
+             model reads), or of "all" tokens
 
     Attention is what a head takes values with, not what the prediction depends on: `head_importance` asks for that.
     Raises MethodNotApplicableError for models without plain attention over one set of tokens, and InputError for
-    prefix queries of a model that has no prefix.
+    prefix queries of a model whose tokens are all patches.
 
     Sources: Dosovitskiy et al. 2021 (arXiv:2010.11929, appendix D.7) and Raghu et al. 2021 (arXiv:2108.08810) for the
     distance, here of attention renormalised over patches, as neither says what becomes of the class token's share;
@@ -92,14 +93,14 @@ def patch_distances(vit: Vit) -> Float[Tensor, "p p"]:
     return torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _rows(vit: Vit, queries: Queries) -> slice:
-    """Give the places of the queries in the sequence."""
+def _rows(vit: Vit, queries: Queries) -> tuple[slice, ...]:
+    """Give the ranges of the queries in the sequence."""
     _ = vit.plain_readout  # raises where there are no plain tokens
-    prefix, patches = vit.prefix, vit.grid[0] * vit.grid[1]
-    if queries == "prefix" and not prefix:
+    if queries == "prefix" and not vit.other_tokens:
         raise InputError(f"{vit.name} has no class or register tokens.", 'Use queries="patches".')
-    places = {"patches": (prefix, prefix + patches), "prefix": (0, prefix), "all": (0, vit.tokens)}
-    return slice(*places[queries])
+    patches = vit.patch_tokens
+    around = slice(0, patches.start), slice(patches.stop, vit.tokens)
+    return {"patches": (patches,), "prefix": around, "all": (slice(0, vit.tokens),)}[queries]
 
 
 def _together(tallies: list["_Tally"]) -> HeadNumbers:
@@ -112,38 +113,38 @@ def _together(tallies: list["_Tally"]) -> HeadNumbers:
 class _Tally:
     """Adds up the numbers of one block, "b h" each, over query tokens that may come in pieces.
 
-    asked      places of the query tokens that count
+    asked      ranges of the query tokens that count
     distances  between patches, in pixels
     """
 
-    def __init__(self, vit: Vit, asked: slice, distances: Float[Tensor, "p p"]) -> None:
-        self._tokens, self._prefix = vit.tokens, vit.prefix
+    def __init__(self, vit: Vit, asked: tuple[slice, ...], distances: Float[Tensor, "p p"]) -> None:
+        self._tokens, self._patches, self._others = vit.tokens, vit.patch_tokens, vit.other_tokens
         self._asked, self._distances = asked, distances
-        self._patches = slice(vit.prefix, vit.prefix + len(distances))
         self._sums: dict[str, Tensor] = {}
 
     def add(self, rows: slice, attention: Float[Tensor, "b h rows n"]) -> None:
         """Count the attention of the query tokens `rows`."""
-        begin, end = _common(rows, self._asked)
-        if begin < end:
-            self._add_asked(begin, attention[:, :, begin - rows.start : end - rows.start].float())
+        for asked in self._asked:
+            begin, end = _common(rows, asked)
+            if begin < end:
+                self._add_asked(begin, attention[:, :, begin - rows.start : end - rows.start].float())
         begin, end = _common(rows, self._patches)
         if begin < end:
             between = attention[:, :, begin - rows.start : end - rows.start, self._patches].float()
-            places = slice(begin - self._prefix, end - self._prefix)
+            places = slice(begin - self._patches.start, end - self._patches.start)
             reach = (between * self._distances[places]).sum(-1) / between.sum(-1)  # NaN where none goes to patches
             self._more("distance", reach.nansum(-1))
             self._more("reaching", reach.isfinite().float().sum(-1))
 
     def numbers(self) -> dict[str, Tensor]:
         """Give the means over all that was added."""
-        sums, count = self._sums, self._asked.stop - self._asked.start
+        sums, count = self._sums, sum(asked.stop - asked.start for asked in self._asked)
         received = sums["received"] / count
         return {
             "entropy": sums["entropy"] / count / math.log(self._tokens),
             "confidence": sums["confidence"] / count,
             "distance": sums["distance"] / sums["reaching"],
-            "prefix_mass": received[..., : self._prefix].sum(-1),
+            "prefix_mass": received[..., self._others].sum(-1),
             "self_mass": sums["self_mass"] / count,
             "sink_mass": received.amax(-1),
             "sink": received.argmax(-1),

@@ -30,7 +30,7 @@ class RoleThresholds:
                 depends neither on the size of the image nor on that of the patches
     far         "global": at least this mean distance in the same units, and no sink, which may be far off as well
     offset      "positional": at least this mass at one offset of up to two patches, see `head_offsets`
-    prefix      "class-token reader": at least this mass on class and register tokens
+    prefix      "class-token reader": at least this mass on class and register tokens, on either side of the patches
     sink        at least this mass, from all patches on average, on one token that is none of these
     itself      "self": at least this mass of a patch on itself
 
@@ -72,7 +72,7 @@ class RoleMeasures:
 
     distance  mean distance of attention between patches in units of what evenly spread attention has
     mass      attention by offset, "b l h side side", see `head_offsets`
-    prefix    mass on class and register tokens
+    prefix    mass on class and register tokens, on either side of the patches
     sink      mass on the one token that gets most from all patches; 0 where that is a class or register token
     itself    mass of patches on themselves
     first     the block in the model that is the first here
@@ -141,7 +141,8 @@ def head_roles(trace: Trace, thresholds: RoleThresholds = RoleThresholds()) -> H
     give all of them to `roles_of`.
 
     Positional heads are those of Voita et al. 2019 (arXiv:1905.09418), in an image: they have a fixed offset at which
-    most of the attention goes; here a stated share. Raises InputError for a model of a single patch, and
+    most of the attention goes; here a stated share. A model of a single patch has no distances and no offsets: its
+    heads are not local, global or positional, with NaN for `values`, and "sink" and "self" say the same of them. Raises
     MethodNotApplicableError for models without plain attention over one set of tokens.
     """
     return roles_of([role_measures(trace)], thresholds)
@@ -150,12 +151,13 @@ def head_roles(trace: Trace, thresholds: RoleThresholds = RoleThresholds()) -> H
 def role_measures(trace: Trace) -> RoleMeasures:
     """Measure what roles are told by, for each image of a trace."""
     numbers = head_numbers(trace)
-    offsets = head_offsets(trace, min(RADIUS, max(max(trace.vit.grid) - 1, 1)))
-    even = patch_distances(trace.vit).mean().to(numbers.distance.device)
-    sink = numbers.sink_mass.masked_fill(numbers.sink < trace.vit.prefix, 0.0)
-    return RoleMeasures(
-        numbers.distance / even, offsets.mass, numbers.prefix_mass, sink, numbers.self_mass, trace.first
-    )
+    radius = min(RADIUS, max(trace.vit.grid) - 1)
+    nowhere = torch.full_like(numbers.distance, torch.nan)[..., None, None]  # a single patch has none at any offset
+    mass = head_offsets(trace, radius).mass if radius else nowhere
+    even = patch_distances(trace.vit).mean().to(numbers.distance.device)  # 0 between a patch and itself
+    patches = trace.vit.patch_tokens
+    sink = numbers.sink_mass.where((numbers.sink >= patches.start) & (numbers.sink < patches.stop), 0.0)
+    return RoleMeasures(numbers.distance / even, mass, numbers.prefix_mass, sink, numbers.self_mass, trace.first)
 
 
 def roles_of(measures: Sequence[RoleMeasures], thresholds: RoleThresholds = RoleThresholds()) -> HeadRoles:

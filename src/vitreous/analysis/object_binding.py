@@ -68,8 +68,7 @@ def binding(trace: Trace, objects: Sequence[Mask]) -> list[Binding]:
     found = []
     for image, masks in enumerate(check_objects(trace, objects)):
         attention = [trace.patches(each[image]).detach().cpu().double().mean(0) for each in trace.attention]
-        rows = slice(trace.vit.prefix, trace.vit.prefix + trace.vit.grid[0] * trace.vit.grid[1])
-        between = [each[rows] for each in attention]
+        between = [each[trace.vit.patch_tokens] for each in attention]
         for number, weights in enumerate(object_weights(trace, image, masks)):
             own, moved = shape_places(weights.reshape(trace.vit.grid))
             if len(moved) > 1 and (weights > 0).sum() > 1:

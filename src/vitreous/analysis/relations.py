@@ -35,9 +35,9 @@ class Relations:
     first         the captured block that comes first
 
     Where objects overlap a pixel counts for both, and rows can sum to more than attention to patches; else they sum to
-    just that, and what is missing to 1 goes to class and register tokens. Rows of a background that has no pixel are
-    NaN, and so are lifts to it, and that of an object of a single patch to itself. Lift is -inf where attention
-    underflows to zero.
+    just that, and what is missing to 1 goes to class and register tokens, or to padding that was told of. Rows of a
+    background that has no pixel are NaN, and so are lifts to it, and that of an object of a single patch to itself.
+    Lift is -inf where attention underflows to zero.
     """
 
     attention: Float[Tensor, "l o o"]
@@ -55,22 +55,26 @@ class Relations:
         return torch.cdist(self.centres, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def relate(trace: Trace, objects: Sequence[Mask]) -> list[Relations]:
+def relate(trace: Trace, objects: Sequence[Mask], shown: Bool[Tensor, "b H W"] | None = None) -> list[Relations]:
     """Measure the attention between the objects of each image, in every captured block.
 
     objects  for each image its objects, Bool "k H W" on the pixels of the model's input; see `box_masks` for boxes
+    shown    the pixels of the model's input that show the photograph, if some are padding: that is left out of the
+             background. Patches of padding are still patches that can be attended to, so that even attention, which
+             lifts are held against, gives to them as well. None for all pixels
 
     Attention is what tokens take values with: that the patches of a cup attend to the table says neither that the
     model knows of tables nor that its decision depends on one (`context` drops the table to find out). In late blocks a
     patch token holds much that is not of its place. Objects are compact and attention is often local, so that nearness
     alone makes objects attend to themselves and to neighbours: `relation_statistics` and `binding` hold against that.
 
-    Raises InputError for masks of another size or number, and for an object without a pixel on the patches;
-    MethodNotApplicableError for models without plain attention.
+    Raises InputError for masks of another size or number, `shown` among them, and for an object without a pixel on
+    the patches; MethodNotApplicableError for models without plain attention.
     """
     _ = trace.readout  # raises where there are no plain tokens
     weights = [object_weights(trace, image, masks) for image, masks in enumerate(check_objects(trace, objects))]
-    return [_of_image(trace, image, weights[image], masks) for image, masks in enumerate(objects)]
+    seen = check_shown(trace, shown)
+    return [_of_image(trace, image, weights[image], masks, seen[image]) for image, masks in enumerate(objects)]
 
 
 def box_masks(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[Tensor, "k H W"]:
@@ -102,6 +106,16 @@ def check_objects(trace: Trace, objects: Sequence[Mask]) -> Sequence[Mask]:
     return objects
 
 
+def check_shown(trace: Trace, shown: Bool[Tensor, "b H W"] | None) -> Bool[Tensor, "b H W"]:
+    """Give what shows the photograph, all if nothing is said. Raises InputError unless it is of the model's input."""
+    size = (len(trace.images), *trace.vit.preprocessing.size)
+    if shown is None:
+        return torch.ones(size, dtype=torch.bool)
+    if tuple(shown.shape) != size:
+        raise InputError(f"shown has shape {tuple(shown.shape)}.", f"Give {size}: the pixels of the model's input.")
+    return shown.cpu()
+
+
 def object_weights(trace: Trace, image: int, masks: Bool[Tensor, "k H W"]) -> Float[Tensor, "k p"]:
     """Give the share of the pixels of each patch that each object covers, in float64.
 
@@ -121,9 +135,12 @@ def patch_shares(trace: Trace, masks: Bool[Tensor, "k H W"]) -> Float[Tensor, "k
     return patch_coverage(masks, trace.vit.grid, trace.vit.patch)
 
 
-def with_background(trace: Trace, masks: Bool[Tensor, "k H W"], weights: Float[Tensor, "k p"]) -> Float[Tensor, "o p"]:
-    """Add what no object covers as one more object."""
-    return torch.cat([weights, patch_shares(trace, ~masks.any(0, keepdim=True))])
+def with_background(
+    trace: Trace, masks: Bool[Tensor, "k H W"], weights: Float[Tensor, "k p"], shown: Bool[Tensor, "H W"]
+) -> Float[Tensor, "o p"]:
+    """Add what is shown and no object covers as one more object."""
+    background = shown & ~masks.cpu().any(0)
+    return torch.cat([weights, patch_shares(trace, background[None])])
 
 
 def lift_of(
@@ -138,9 +155,11 @@ def lift_of(
     return torch.log2(given / reached / expected).masked_fill(alone, torch.nan)
 
 
-def _of_image(trace: Trace, image: int, weights: Float[Tensor, "k p"], masks: Bool[Tensor, "k H W"]) -> Relations:
+def _of_image(
+    trace: Trace, image: int, weights: Float[Tensor, "k p"], masks: Bool[Tensor, "k H W"], shown: Bool[Tensor, "H W"]
+) -> Relations:
     """Measure one image: background last, patches of objects weighted by their shares."""
-    whole = with_background(trace, masks, weights)
+    whole = with_background(trace, masks, weights, shown)
     shares = whole.mean(1)
     reading = trace.reading[image].detach().cpu().double()
     mean = whole / whole.sum(1, keepdim=True)  # NaN for an empty background

@@ -16,7 +16,7 @@ from vitreous.vit.vit import Vit
 class TokenQuery:
     """The attention of one token, for each image, captured block and head.
 
-    token     its place in the sequence, prefix tokens first
+    token     its place in the sequence
     name      what `name_tokens` calls it
     given     share of its own attention that it gives to each token; sums to 1
     received  share of each token's attention that it gets; sums to nothing in particular. Given evenly it is 1/n each
@@ -90,32 +90,31 @@ def query_token(
 
 def on_grid(vit: Vit, per_token: Float[Tensor, "*m n"]) -> Float[Tensor, "*m gh gw"]:
     """Put what belongs to patches on their grid, and leave the other tokens out."""
-    patches = per_token[..., vit.prefix : vit.prefix + vit.grid[0] * vit.grid[1]]
-    return patches.reshape(*per_token.shape[:-1], *vit.grid)
+    return per_token[..., vit.patch_tokens].reshape(*per_token.shape[:-1], *vit.grid)
 
 
 def name_tokens(vit: Vit) -> tuple[str, ...]:
-    """Name all tokens in their order: "class", "distillation", "register 1", …, "patch (row, column)", "suffix 1", ….
+    """Name all tokens in their order: "class", "distillation", "register 1", …, "patch (row, column)", ….
 
     That a token is a patch's, and where that patch is, is known; so is which tokens the prediction is read from. The
-    names before the patches are guesses from that: a single prefix token that is read is called "class"; the second of
-    two "distillation", as in DeiT; of more, "class 1", "class 2", …. What is not read is called "register", although it
-    may be a class token that the model does not use, or one of prompts. Raises MethodNotApplicableError for models
-    without plain tokens.
+    other names are guesses from that, by one rule on either side of the patches: a single one of these tokens that is
+    read is called "class"; the second of two "distillation", as in DeiT; of more, "class 1", "class 2", …. What is not
+    read is called "register", although it may be a class token that the model does not use, one of prompts, or padding.
+    Raises MethodNotApplicableError for models without plain tokens.
     """
     if vit.readout is None:
         raise MethodNotApplicableError(
             f"{vit.name} has no plain sequence of tokens.", "Open a model with plain attention."
         )
     pooled = vit.readout.kind in {"mean", "attention"}
-    read = [] if pooled else [place for place in range(vit.prefix) if float(vit.readout.weights[place]) > 0]
+    read = [] if pooled else [place for place in vit.other_tokens if float(vit.readout.weights[place]) > 0]
     called = {1: ["class"], 2: ["class", "distillation"]}.get(len(read), [f"class {k + 1}" for k in range(len(read))])
     names = dict(zip(read, called, strict=True))
-    others = [place for place in range(vit.prefix) if place not in names]
+    others = [place for place in vit.other_tokens if place not in names]
     names |= {place: f"register {number}" for number, place in enumerate(others, start=1)}
     patches = [f"patch ({row}, {column})" for row in range(vit.grid[0]) for column in range(vit.grid[1])]
-    suffix = [f"suffix {number + 1}" for number in range(vit.suffix)]
-    return (*(names[place] for place in range(vit.prefix)), *patches, *suffix)
+    names |= dict(enumerate(patches, start=vit.prefix))
+    return tuple(names[place] for place in range(vit.tokens))
 
 
 def token_table(trace: Trace, times: float = TIMES) -> TokenTable:

@@ -11,7 +11,7 @@ from torch import Tensor
 class Readout:
     """How the head reads the last tokens; attention methods start from these rows.
 
-    kind     "token" (class token, or the mean of several prefix tokens), "mean" (mean of patch tokens),
+    kind     "token" (class token, or the mean of several such tokens), "mean" (mean of patch tokens),
              "token and mean" (both, half each) or "attention" (a pooling attention with its own query)
     weights  share of each token, summing to 1; for "attention" the shares depend on the image and are uniform here
     """
@@ -27,8 +27,9 @@ class Readout:
 
     def describe(self) -> str:
         """Say in words where the prediction is read."""
+        read = len(self.weights.nonzero())
         return {
-            "token": f"class token ({len(self.weights.nonzero())} of the prefix)",
+            "token": "class token" if read == 1 else f"mean of {read} class tokens",
             "mean": "mean of the patch tokens",
             "token and mean": "class token and mean of the patch tokens, half each",
             "attention": "pooling attention over the tokens",

@@ -64,6 +64,16 @@ class Vit:
         return self.prefix + self.grid[0] * self.grid[1] + self.suffix
 
     @property
+    def patch_tokens(self) -> slice:
+        """Where the patch tokens are in the sequence: one after the other, row by row of the grid."""
+        return slice(self.prefix, self.tokens - self.suffix)
+
+    @property
+    def other_tokens(self) -> list[int]:
+        """Where the tokens are that are no patches: class, distillation and register tokens, on either side."""
+        return [*range(self.prefix), *range(self.tokens - self.suffix, self.tokens)]
+
+    @property
     def plain_readout(self) -> Readout:
         """How the head reads the last tokens. Raises MethodNotApplicableError for models without plain attention."""
         if self.readout is None:

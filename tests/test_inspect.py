@@ -323,3 +323,13 @@ def test_a_contrast_is_about_the_class_that_it_is_for(scenes, sample, tmp_path):
     assert "Expectation: both<" in page
     assert "Probability of cube if" not in page or "minus" not in page.split("Probability of")[1][:60]
     assert "Probability and rank of cube if the model ended" in page
+
+
+def test_padding_is_no_background(scenes):
+    flat = Image.fromarray(np.random.default_rng(1).integers(0, 255, (60, 300, 3), dtype=np.uint8))
+    (found,) = vt.inspect(scenes, flat, fit="pad", objects={"it": (120.0, 10.0, 160.0, 50.0)}, ablation=False, draws=40)
+    rows = 96 * 60 / 300 / scenes.patch[0]  # of patches that show anything at all, about
+    (needed,) = found.dependence
+    assert 0 < needed.draws <= (np.ceil(rows) + 1) * scenes.grid[1]
+    shown = 60 / 300
+    assert float(found.relations.shares[-1]) < shown  # the background is what is shown, less the object

@@ -28,6 +28,7 @@ from vitreous.analysis.token_query import name_outliers, name_tokens
 from vitreous.core.errors import InputError, MethodNotApplicableError, VitreousError, near_matches
 from vitreous.core.frame import Fit
 from vitreous.core.heatmap import Heatmap
+from vitreous.core.on_input import pixel_centres, shows_photo
 from vitreous.core.target import Target, check_targets, label_of
 from vitreous.vit.ambient import exact
 from vitreous.vit.memory import bytes_per_image, free_bytes
@@ -206,7 +207,6 @@ class _Look:
                 tokens=name_tokens(self.vit),
                 reading=trace.reading[0].detach().float().cpu(),
                 reads=self.vit.plain_readout.describe(),
-                reading_kind=self.vit.plain_readout.kind,
                 objects=names,
                 found=objects is None,
                 relations=related,
@@ -305,11 +305,13 @@ class _Look:
 
     def _related(self, trace: Trace, masks: Tensor) -> tuple[Relations | None, tuple[Dependence, ...]]:
         """Measure attention between objects, and what the score loses without each."""
-        related = None if self.asked.by_rows else self._tried("Relations", lambda: relate(trace, [masks])[0])
+        frame = self.prepared.frame
+        shown = torch.from_numpy(shows_photo(frame, *pixel_centres(frame)))[None]  # padding is no background
+        related = None if self.asked.by_rows else self._tried("Relations", lambda: relate(trace, [masks], shown)[0])
         if not self.asked.draws:
             return related, ()
         depends = self._tried(
-            "Removals", lambda: tuple(dependence(trace, [masks], self.asked.draws, control="moved")[0])
+            "Removals", lambda: tuple(dependence(trace, [masks], self.asked.draws, control="moved", shown=shown)[0])
         )
         return related, depends or ()
 

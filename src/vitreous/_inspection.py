@@ -49,8 +49,7 @@ class Inspection:
     frame        where the patches lie on the photograph
     image        "3 H W" in [0, 1]: what the model saw, before its normalisation
     tokens       names of all tokens, as `analysis.token_query.name_tokens` gives them
-    reading      " n", share of each token in what the model's head reads; `reads` says it in words, and `reading_kind`
-                 is that of `vit.readout.Readout`
+    reading      " n", share of each token in what the model's head reads, and `reads` the same in words
     readings     "l h n", what the tokens that are read attend to in each block and head
     attention    "l n n", attention averaged over heads, rows are queries; None if it was read by rows and not kept
     numbers      of the heads, by name
@@ -75,7 +74,6 @@ class Inspection:
     tokens: tuple[str, ...]
     reading: Float[Tensor, " n"]
     reads: str
-    reading_kind: str
     readings: Float[Tensor, "l h n"]
     attention: Float[Tensor, "l n n"] | None
     numbers: Mapping[str, HeadNumber]

@@ -27,13 +27,6 @@ LIMITS = (
 )
 
 
-READS = {
-    "mean": "mean of the patches",
-    "token and mean": "class token and mean",
-    "attention": "pooling attention",
-}
-
-
 def page_of(inside: Inspection, attention_limit: int = ATTENTION_LIMIT) -> str:
     """Write the page of an inspection; see `write_inspect_page`."""
     return write_inspect_page(content_of(inside), attention_limit)
@@ -53,7 +46,7 @@ def content_of(inside: Inspection) -> InspectContent:
         target=record.target,
         predictions=tuple(Prediction(each.label, each.probability, each.logit) for each in record.predictions),
         readings=_array(readings),
-        reads=READS.get(inside.reading_kind, inside.reads),
+        reads=inside.reads,
         numbers={
             name.replace("_", " "): HeadNumber(_array(each.values), each.unit, each.meaning, each.signed)
             for name, each in inside.numbers.items()

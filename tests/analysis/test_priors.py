@@ -99,6 +99,10 @@ def test_synonyms_of_a_class_are_matched_whole():
         (("expect: none", "expect: none\n    at_least: 0.05"), r"expect: none has no at_least"),
         (("expect: most", "expect: most\n    at_least: 1.5"), r"at_least: Input should be less than or equal to 1"),
         (('name: not the border\n    class: "*"', "name: the animal\n    class: Beagle"), r"two priors about 'beagle' have the name"),
+        (("expect: most", "expect: most\n    at_least: 0\n    at_most: 0.05"), r"expect: most with at most 0.05 is not most; use some or none"),
+        (("expect: most", "expect: most\n    at_least: 0.4\n    at_most: 0.49"), r"expect: most with at most 0.49"),
+        (("expect: none", "expect: none\n    at_most: 0.95"), r"expect: none with at most 0.95 is not none; use some or most"),
+        (("expect: none", "expect: none\n    at_most: 0.51"), r"expect: none with at most 0.51"),
         (("expect: most", "expect: &a most\n    severity: *a"), r"alias"),
     ],
 )  # fmt: skip
@@ -113,6 +117,20 @@ def test_faults_are_told_with_file_and_line(tmp_path, change, told):
 def test_files_that_are_none_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"The file of priors .* does not exist"):
         read_priors(tmp_path / "none.yaml")
+@pytest.mark.parametrize(
+    ("expect", "given", "bounds"),
+    [
+        ("most", {"at_most": 0.5}, (0.5, 0.5)),
+        ("most", {"at_least": 0.3, "at_most": 0.8}, (0.3, 0.8)),
+        ("none", {"at_most": 0.5}, (0, 0.5)),
+        ("none", {"at_least": 0.0, "at_most": 0.0}, (0, 0)),
+        ("some", {"at_least": 0.02, "at_most": 0.08}, (0.02, 0.08)),
+    ],
+)
+def test_bounds_that_keep_to_their_word_are_taken(expect, given, bounds):
+    assert one({"zone": "centre"}, expect, **given).priors[0].bounds == bounds
+
+
     with pytest.raises(DataError, match="no YAML"):
         read_priors(written(tmp_path, "a: [1"))
     with pytest.raises(InputError, match="holds no fields"):

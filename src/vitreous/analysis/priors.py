@@ -92,7 +92,9 @@ class Prior(_Strict):
     where: Where
     expect: Expect = Field(description="most: half or more; some: a tenth or more; none: a tenth or less.")
     at_least: Fraction | None = Field(None, description="Least share, in place of that of the word.")
-    at_most: Fraction | None = Field(None, description="Largest share, in place of that of the word.")
+    at_most: Fraction | None = Field(
+        None, description="Largest share, in place of that of the word; for most half or more, for none half or less."
+    )
     reason: str = Field("", max_length=2000, description="Why; shown in reports.")
     severity: Severity = Field("error", description="How bad a violation is.")
 
@@ -110,6 +112,10 @@ class Prior(_Strict):
             raise ValueError(f"no share is at least {low:g} and at most {high:g}")
         if self.expect == "none" and self.at_least:
             raise ValueError("expect: none has no at_least; use some or most")
+        if self.expect == "most" and high < 0.5:
+            raise ValueError(f"expect: most with at most {high:g} is not most; use some or none")
+        if self.expect == "none" and high > 0.5:
+            raise ValueError(f"expect: none with at most {high:g} is not none; use some or most")
         return self
 
     def about(self, class_name: str) -> bool:

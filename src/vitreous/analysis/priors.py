@@ -92,9 +92,7 @@ class Prior(_Strict):
     where: Where
     expect: Expect = Field(description="most: half or more; some: a tenth or more; none: a tenth or less.")
     at_least: Fraction | None = Field(None, description="Least share, in place of that of the word.")
-    at_most: Fraction | None = Field(
-        None, description="Largest share, in place of that of the word; for most half or more, for none half or less."
-    )
+    at_most: Fraction | None = Field(None, description="Largest share, in place of that of the word.")
     reason: str = Field("", max_length=2000, description="Why; shown in reports.")
     severity: Severity = Field("error", description="How bad a violation is.")
 
@@ -106,7 +104,7 @@ class Prior(_Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> "Prior":
-        """Refuse bounds that nothing can meet, or that turn the word round."""
+        """Refuse bounds that nothing can meet, or that turn the word round: "most" below half, "none" above."""
         low, high = self.bounds
         if low > high:
             raise ValueError(f"no share is at least {low:g} and at most {high:g}")

@@ -134,6 +134,28 @@ def test_batches_that_cannot_be_used_are_refused():
         sums.add([normal(5, 2)], [normal(6, 2)])
 
 
+@pytest.mark.parametrize("debiased", [True, False])
+def test_two_matrices_are_checked_as_batches_are(debiased):
+    for count in (0, 1, 2, 3):
+        with pytest.raises(InputError, match=f"has {count} images"):
+            linear_cka(normal(count, 5), normal(count, 2), debiased)
+    with pytest.raises(InputError, match="5 images were given to one model, 6 to the other"):
+        linear_cka(normal(5, 2), normal(6, 2), debiased)
+    assert np.isfinite(linear_cka(normal(4, 5), normal(4, 2, seed=1), debiased))
+
+
+def test_batches_are_checked_before_they_are_used():
+    for first, second, told in [
+        ([normal(0, 2)], None, "has 0 images"),
+        ([normal(5, 2), normal(6, 2)], None, "Pair them"),
+        ([normal(5, 2)], [normal(5, 2), normal(4, 2)], "Pair them"),
+    ]:
+        sums = CkaSums()
+        with pytest.raises(InputError, match=told):
+            sums.add(first, second)
+        assert (sums.images, sums.batches) == (0, 0)
+
+
 @EVERY
 def test_blocks_of_every_family_against_their_tokens(family):
     vit = FAMILIES[family].open()

@@ -1,6 +1,7 @@
 """Changes of photographs: what they keep and take, their controls, and how heads answer to them."""
 
 import colorsys
+import math
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from vitreous.analysis._changes import (
     size_of,
 )
 from vitreous.analysis.head_features import head_features
-from vitreous.analysis.photo_changes import head_responses, photo_changes
+from vitreous.analysis.photo_changes import _corrected, _interval, head_responses, photo_changes
 from vitreous.core.errors import InputError
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
@@ -147,8 +148,8 @@ def test_responses_are_those_of_single_photographs(family):
                 moved = np.linalg.norm(outputs[name][image, block, head] - own[image]) / spread
                 assert responses.response[image, block, head].item() == pytest.approx(moved, rel=1e-3, abs=1e-4)
         assert torch.allclose(responses.excess, (responses.response - responses.control).double().mean(0))
-        assert (responses.low <= responses.excess).all()
-        assert (responses.excess <= responses.high).all()
+        assert responses.low.isnan().all()  # of so few there is no interval
+        assert responses.high.isnan().all()
 
 
 def test_a_model_without_colour_does_not_answer_to_hue():
@@ -163,13 +164,13 @@ def test_a_model_without_colour_does_not_answer_to_hue():
     assert found["grey"].response.max() < 1e-3
     assert found["mirrored"].response.min() > 0.01
     for name in ("hue", "grey"):
+        assert (found[name].low <= found[name].excess).all()
+        assert (found[name].excess <= found[name].high).all()
         assert (found[name].high < 0).all()
         assert (found[name].corrected < 0.05).all()
 
 
 def test_p_is_fair_when_change_and_control_are_alike():
-    from vitreous.analysis.photo_changes import _corrected
-
     rng = np.random.default_rng(0)
     none = [_corrected(torch.from_numpy(rng.normal(size=(20, 2, 3))), 99, seed).min().item() for seed in range(60)]
     assert np.mean(np.array(none) <= 0.05) < 0.14
@@ -181,6 +182,59 @@ def test_p_is_fair_when_change_and_control_are_alike():
     assert (found.flatten()[:5] > 0.05).all()
     t = np.abs(some.numpy().mean(0) / some.numpy().std(0, ddof=0))
     assert np.argsort(t.ravel()).tolist()[-1] == 5
+
+
+def test_heads_that_never_vary_are_unknown_and_the_others_are_not():
+    rng = np.random.default_rng(1)
+    excess = torch.from_numpy(rng.normal(size=(20, 2, 3)))
+    excess[:, 1, 2] += 2
+    without = _corrected(excess.flatten(1)[:, 1:, None], 99, 0).flatten()  # as if the first head were not there
+    excess[:, 0, 0] = math.nan
+    found = _corrected(excess, 99, 0).flatten()
+    assert found[0].isnan()
+    assert found[1:].tolist() == without.tolist()
+    assert found[5].item() == pytest.approx(0.01)
+    low, high = _interval(excess, 99, 0)
+    assert low.isnan().flatten().tolist() == high.isnan().flatten().tolist() == [True] + [False] * 5
+    assert _corrected(torch.full((20, 2, 3), math.nan, dtype=torch.float64), 99, 0).isnan().all()
+
+
+def test_a_head_of_one_output_is_told_from_rounding():
+    """The values of head 1 in block 0 are its bias, whatever the photograph: it has no spread to measure with."""
+    vit = FAMILIES["timm"].open()
+    attention = vit.model.blocks[0].attn
+    with torch.no_grad():
+        width = attention.head_dim
+        rows = slice(2 * attention.num_heads * width + width, 2 * attention.num_heads * width + 2 * width)
+        attention.qkv.weight[rows] = 0
+        attention.qkv.bias[rows] = 0.1
+    images = random_images(vit, 3)
+    found = head_responses(vit, images, {"mirrored": mirrored(images)}, draws=50)["mirrored"]
+    flat = torch.zeros_like(found.excess, dtype=torch.bool)
+    flat[0, 1] = True
+    for name in ("response", "control"):
+        assert torch.equal(getattr(found, name).isnan(), flat.expand(3, -1, -1)), name
+    for name in ("excess", "corrected"):
+        assert torch.equal(getattr(found, name).isnan(), flat), name
+    assert (found.corrected[~flat] >= 1 / 51).all()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_equal_photographs_have_no_units(count):
+    vit = FAMILIES["timm"].open()
+    images = random_images(vit, 1).expand(count, -1, -1, -1).clone()
+    found = head_responses(vit, images, {"mirrored": mirrored(images)}, draws=20)["mirrored"]
+    for name in ("response", "control", "excess", "low", "high", "corrected"):
+        assert getattr(found, name).isnan().all(), name
+
+
+def test_few_photographs_have_no_interval():
+    rng = np.random.default_rng(2)
+    for count, known in [(2, False), (9, False), (10, True)]:
+        low, high = _interval(torch.from_numpy(rng.normal(size=(count, 2, 3))), 99, 0)
+        assert (low.shape, high.shape) == ((2, 3), (2, 3))
+        for each in (low, high):
+            assert each.isfinite().all() if known else each.isnan().all(), count
 
 
 def test_what_cannot_be_changed_is_refused():

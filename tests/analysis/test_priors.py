@@ -2,16 +2,19 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
 
+from vitreous.analysis import prior_agreement
 from vitreous.analysis.prior_agreement import cells_of, judge, judge_many, shares_of, unseen
 from vitreous.analysis.priors import BOUNDS, Priors, Where, priors_schema, read_priors
 from vitreous.core.errors import DataError, InputError
 from vitreous.core.frame import frame_photo
+from vitreous.core.images import read_photo
 
 FITS = pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
 PHOTO, INPUT, PATCH, GRID = (50, 81), (24, 33), (8, 8), (3, 4)  # one column of pixels is of no patch
@@ -96,6 +99,10 @@ def test_synonyms_of_a_class_are_matched_whole():
         (("regions: [beagle]", "mask: c:/a.png"), r"leads out of the folder"),
         (("regions: [beagle]", "mask: none.png"), r"line 6: there is no mask 'none.png'"),
         (("expect: most", "expect: most\n    at_most: 0.4"), r"no share is at least 0.5 and at most 0.4"),
+        (("expect: most", "expect: most\n    at_least: 0\n    at_most: 0.05"), r"expect: most with at most 0.05 is not most; use some or none"),
+        (("expect: most", "expect: most\n    at_least: 0.4\n    at_most: 0.49"), r"expect: most with at most 0.49"),
+        (("expect: none", "expect: none\n    at_most: 0.95"), r"expect: none with at most 0.95 is not none; use some or most"),
+        (("expect: none", "expect: none\n    at_most: 0.51"), r"expect: none with at most 0.51"),
         (("expect: none", "expect: none\n    at_least: 0.05"), r"expect: none has no at_least"),
         (("expect: most", "expect: most\n    at_least: 1.5"), r"at_least: Input should be less than or equal to 1"),
         (('name: not the border\n    class: "*"', "name: the animal\n    class: Beagle"), r"two priors about 'beagle' have the name"),
@@ -108,6 +115,20 @@ def test_faults_are_told_with_file_and_line(tmp_path, change, told):
     with pytest.raises(InputError, match=told) as caught:
         read_priors(path)
     assert "priors.yaml" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("expect", "given", "bounds"),
+    [
+        ("most", {"at_most": 0.5}, (0.5, 0.5)),
+        ("most", {"at_least": 0.3, "at_most": 0.8}, (0.3, 0.8)),
+        ("none", {"at_most": 0.5}, (0, 0.5)),
+        ("none", {"at_least": 0.0, "at_most": 0.0}, (0, 0)),
+        ("some", {"at_least": 0.02, "at_most": 0.08}, (0.02, 0.08)),
+    ],
+)
+def test_bounds_that_keep_to_their_word_are_taken(expect, given, bounds):
+    assert one({"zone": "centre"}, expect, **given).priors[0].bounds == bounds
 
 
 def test_files_that_are_none_are_refused(tmp_path):
@@ -264,10 +285,30 @@ def test_a_crop_says_how_much_of_a_place_was_not_seen():
     assert (left.outside, left.area, left.share) == pytest.approx((0.5, 0.5, 0.5))
     assert "shown 50% of the place" in left.note
     gone = {"boxes": [[0, 0, 0.25, 1]]}
-    for expect, status in [("most", "unknown"), ("some", "unknown"), ("none", "met")]:
+    for expect, status in [("most", "unknown"), ("some", "unknown"), ("none", "unknown")]:
         (found,) = judge(even, frame, one(gone, expect), "any")
         assert (found.status, found.outside, found.area) == (status, 1.0, 0.0)
-    assert "nothing of the place" in judge(even, frame, one(gone), "any")[0].note
+        assert found.note == "the model was shown nothing of the place"
+
+
+def test_what_was_cropped_away_lowers_no_rate_of_violations():
+    """Of three photographs two are shown without their left edge; in the third, relevance lies there."""
+    priors = one({"boxes": [[0, 0, 0.25, 1]]}, "none")
+    cropped, whole = (frame_photo((40, 80), (32, 32), PATCH, (4, 4), fit) for fit in ("crop", "squash"))
+    (found,) = judge_many([judge(np.ones((4, 4)), frame, priors, "any") for frame in (cropped, cropped, whole)])
+    assert (found.images, found.violated, found.unknown, found.rate) == (1, 1, 2, 1.0)
+    assert found.share == pytest.approx(0.25)
+
+
+def test_a_place_that_ends_where_the_crop_begins_is_not_seen():
+    """Its edges and the crop's are worked out in different ways, and differ by rounding."""
+    for width in range(41, 200, 7):
+        frame = frame_photo((40, width), (32, 32), PATCH, (4, 4), "crop")
+        left, _, right, _ = frame.seen
+        for box in ([0.0, 0.0, left / width, 1.0], [right / width, 0.0, 1.0, 1.0]):
+            for expect in ("most", "none"):
+                (found,) = judge(np.ones((4, 4)), frame, one({"boxes": [box]}, expect), "any")
+                assert found.status == "unknown", (box, found)
 
 
 def test_regions_are_found_by_name_and_together():
@@ -306,6 +347,29 @@ def test_a_mask_that_is_no_image_is_told(tmp_path):
     path = written(tmp_path, 'priors: [{name: m, class: "*", where: {mask: m.png}, expect: some}]')
     with pytest.raises(InputError, match="The mask of a prior cannot be used"):
         judge(np.ones(GRID), some_frame("crop"), read_priors(path), "any")
+
+
+def test_a_mask_that_changes_is_read_again(tmp_path):
+    """Not even size and time of the file tell the two apart."""
+    frame, relevance = frame_photo((24, 32), (24, 32), PATCH, GRID, "squash"), np.zeros(GRID)
+    relevance[:, :2] = 1
+    path = written(tmp_path, 'priors: [{name: m, class: "*", where: {mask: m.bmp}, expect: most}]')
+    left = np.repeat(np.arange(32)[None] < 16, 24, 0)
+    for mask, share in [(left, 1.0), (~left, 0.0), (left, 1.0)]:
+        Image.fromarray((mask * 255).astype(np.uint8)).save(tmp_path / "m.bmp")
+        os.utime(tmp_path / "m.bmp", ns=(10**18, 10**18))
+        (found,) = judge(relevance, frame, read_priors(path), "any")
+        assert found.share == pytest.approx(share)
+
+
+def test_a_mask_is_decoded_once_for_many_maps(tmp_path, monkeypatch):
+    Image.fromarray(np.full((24, 32), 255, dtype=np.uint8)).save(tmp_path / "once.png")
+    path = written(tmp_path, 'priors: [{name: m, class: "*", where: {mask: once.png}, expect: most}]')
+    decoded = []
+    monkeypatch.setattr(prior_agreement, "read_photo", lambda *given: decoded.append(given) or read_photo(*given))
+    for _ in range(3):
+        judge(np.ones(GRID), some_frame("squash"), read_priors(path), "any")
+    assert len(decoded) == 1
 
 
 def test_violations_are_counted_with_exact_intervals():

@@ -353,7 +353,8 @@ def test_false_alarms_are_as_rare_as_promised(monkeypatch):
     """No lift depends on anything: each test at 5 % may be wrong in 5 of 100, and corrected ones in 5 of 100 together."""
     statistics = import_module("vitreous.analysis.relation_statistics")  # the package has a function of this name
     monkeypatch.setattr(statistics, "RESAMPLES", 2)  # intervals are not looked at, and dear
-    trials, wrong = 100, {"distance": 0, "alone": 0, "names": 0, "pairs": 0, "family": 0}
+    families = ("distance", "distance_alone", "cooccurrence")
+    trials, wrong = 100, {"distance": 0, "alone": 0, "names": 0, "pairs": 0}
     for trial in range(trials):
         generator = np.random.default_rng(1000 + trial)
         relations = [invented(generator, int(generator.integers(3, 6))) for _ in range(12)]
@@ -362,10 +363,25 @@ def test_false_alarms_are_as_rare_as_promised(monkeypatch):
         wrong["alone"] += found.distance_alone.p[0] <= 0.05
         wrong["names"] += found.cooccurrence.p[0] <= 0.05
         wrong["pairs"] += found.pairs[0].p[0] <= 0.05
-        wrong["family"] += min(found.distance.corrected) <= 0.05
+        for family in families:
+            wrong[f"all {family}"] = wrong.get(f"all {family}", 0) + (min(getattr(found, family).corrected) <= 0.05)
     limits = stats.binom(trials, 0.05).ppf([0.001, 0.999])
-    for name in ("distance", "alone", "names", "pairs", "family"):
-        assert limits[0] <= wrong[name] <= limits[1], name
+    assert len(wrong) == 7
+    for name, times in wrong.items():
+        assert limits[0] <= times <= limits[1], name
+
+
+def test_corrected_p_is_fair_with_few_permutations():
+    """The data are one of twenty draws that are alike: they lead one time in twenty, however many blocks there are."""
+    statistics = import_module("vitreous.analysis.relation_statistics")
+    generator, trials = np.random.default_rng(0), 600
+    wrong = 0
+    for _ in range(trials):
+        drawn = generator.normal(size=(20, 6))
+        found = statistics._association(drawn[0], drawn[1:], drawn[:2], images=3)
+        wrong += min(found.corrected) <= 0.05
+    limits = stats.binom(trials, 0.05).ppf([0.001, 0.999])
+    assert limits[0] <= wrong <= limits[1]
 
 
 def test_images_of_few_objects_say_little_and_stop_nothing():
@@ -466,8 +482,8 @@ def test_binding_agrees_with_relations_on_every_family(family):
             assert gaps.min() < 1e-6
 
 
-def chance(generator, images=12, own=0.0):
-    made = [[generator.normal(size=(2, 9)) for _ in range(int(generator.integers(1, 4)))] for _ in range(images)]
+def chance(generator, images=12, own=0.0, blocks=2):
+    made = [[generator.normal(size=(blocks, 9)) for _ in range(int(generator.integers(1, 4)))] for _ in range(images)]
     return [
         [
             Binding(image, number, torch.from_numpy(each[:, 0] + own), torch.from_numpy(each[:, 1:]))
@@ -490,6 +506,23 @@ def test_binding_over_a_data_set():
     limits = stats.binom(300, 0.05).ppf([0.001, 0.999])
     assert limits[0] <= sum(each.p[0] <= 0.05 for each in wrong) <= limits[1]
     assert limits[0] <= sum(min(each.corrected) <= 0.05 for each in wrong) <= limits[1]
+
+
+def test_corrected_p_of_binding_is_fair_with_few_draws():
+    generators = [np.random.default_rng(trial) for trial in range(400)]
+    found = [binding_statistics(chance(each, 3, blocks=8), draws=19, seed=at) for at, each in enumerate(generators)]
+    limits = stats.binom(400, 0.05).ppf([0.001, 0.999])
+    assert limits[0] <= sum(min(each.corrected) <= 0.05 for each in found) <= limits[1]
+
+
+def test_binding_on_few_images_has_no_interval():
+    for images, known in [(2, False), (9, False), (10, True)]:
+        found = binding_statistics(chance(np.random.default_rng(0), images, own=2.0), draws=99)
+        for each in (found.low, found.high):
+            assert each.shape == found.excess.shape
+            assert np.isfinite(each).all() if known else np.isnan(each).all(), images
+        assert np.isfinite(found.excess).all()
+        assert found.p.max() < 0.2
 
 
 def test_binding_of_nothing_is_refused():

@@ -22,7 +22,7 @@ from vitreous.vit.vit import Vit
 FeatureKind: TypeAlias = Literal["reading", "patches", "tokens"]
 OtherImages: TypeAlias = Float[Tensor, "b 3 other_H other_W"]
 FEWEST = 4
-"""Images in a batch: the estimator divides by n - 3."""
+"""Images in a batch: the estimator divides by n - 3. The other one is held to it as well: of two images, it is 1."""
 CONSTANT = 1e-12
 """Features that differ among the images of a batch by less than this share of their size are rounded to no difference.
 Only what is the same for all images, as a class token before the first block is, comes out so small in float64."""
@@ -66,13 +66,9 @@ class CkaSums:
         `second` may be left out if it is `first`. Raises InputError for a batch of fewer than 4 images, and for lists
         of different images.
         """
+        count = _paired(first, first if second is None else second)
         one = _centred_kernels(first)
         other = one if second is None else _centred_kernels(second)
-        count = one.shape[1]
-        if count < FEWEST:
-            raise InputError(f"A batch has {count} images.", f"Give at least {FEWEST} in each; leave a short rest out.")
-        if other.shape[1] != count:
-            raise InputError(f"{count} images were given to one model, {other.shape[1]} to the other.", "Pair them.")
         weight = count / (count * (count - 3))
         one, other = one.flatten(1), other.flatten(1)
         self._between = _plus(self._between, weight * one @ other.T)
@@ -118,12 +114,16 @@ def cka(
     return sums.result()
 
 
-def linear_cka(first: Float[Tensor, "b d"], second: Float[Tensor, "b e"], debiased: bool = True) -> float:
+def linear_cka(first: Float[Tensor, "b d"], second: Float[Tensor, "other e"], debiased: bool = True) -> float:
     """Compare two matrices of features of the same images, one row for each image.
 
     debiased  whether the estimator of Song et al. is used; without it, the number is that of Kornblith et al., eq. 3,
               which comes near 1 for any features if there are fewer images than channels
+
+    NaN for features that are the same for all images. Raises InputError for fewer than 4 images, and for two matrices
+    of different images.
     """
+    _paired([first], [second])
     one, other = (_centred_kernels([each], debiased).flatten() for each in (first, second))
     return float(one @ other / (one.norm() * other.norm()))
 
@@ -144,6 +144,20 @@ def features_of(trace: Trace, features: FeatureKind) -> list[Float[Tensor, "b _"
 def _features(vit: Vit, images: Images, features: FeatureKind) -> list[Tensor]:
     with vit.trace(images, 0, capture=Capture(graph=False, pixels=False)) as trace:  # the target plays no part
         return features_of(trace, features)
+
+
+def _paired(first: list[Tensor], second: list[Tensor]) -> int:
+    """Give the number of images of a batch; refuse too few, and positions that are not about the same ones."""
+    count = len(first[0])
+    if count < FEWEST:
+        raise InputError(f"A batch has {count} images.", f"Give at least {FEWEST} in each; leave a short rest out.")
+    for each in first:
+        if len(each) != count:
+            raise InputError(f"{count} images were given to one position, {len(each)} to another.", "Pair them.")
+    for each in second:
+        if len(each) != count:
+            raise InputError(f"{count} images were given to one model, {len(each)} to the other.", "Pair them.")
+    return count
 
 
 def _centred_kernels(features: list[Tensor], debiased: bool = True) -> Float[Tensor, "m b b"]:

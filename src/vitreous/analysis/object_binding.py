@@ -1,5 +1,6 @@
 """Binding: do the patches of an object attend to each other more than their shape and nearness alone would make."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitreous.analysis.relation_statistics import FEWEST, RESAMPLES
 from vitreous.analysis.relations import check_objects, object_weights
 from vitreous.core.errors import InputError
 from vitreous.core.shapes import Mask
@@ -39,7 +41,7 @@ class BindingStatistics:
     """What a data set says, for each block "l".
 
     excess     mean over images of the mean excess of their objects, in bits
-    low, high  95 % bootstrap interval over images (percentile)
+    low, high  95 % bootstrap interval over images (percentile); NaN for fewer than ten images
     p          two-sided; null hypothesis: each object could as well stand at any place of the grid where it fits. Each
                draw puts every object at one such place
     corrected  the same for the largest of all blocks, each in units of its spread over draws (single-step maxT)
@@ -117,11 +119,10 @@ def binding_statistics(found: Sequence[Sequence[Binding]], draws: int = 9999, se
         for each in image:
             drawn += each[:, generator.integers(each.shape[1], size=draws)].T / (len(image) * len(excess))
     per_image = np.array([np.mean([each[:, 0] for each in image], 0) for image in excess])
-    times = generator.multinomial(len(used), np.full(len(used), 1 / len(used)), size=999) / len(used)
-    low, high = np.quantile(times @ per_image, [0.025, 0.975], axis=0)
+    low, high = _interval(per_image, generator)
     slack = 1e-9 * (1 + np.abs(value))
     above, below = (drawn >= value - slack).sum(0), (drawn <= value + slack).sum(0)
-    spread = drawn.std(0) + 1e-12
+    spread = np.vstack([value, drawn]).std(0) + 1e-12  # the data are one of the draws
     largest = np.abs(drawn / spread).max(1)[:, None]
     return BindingStatistics(
         value, low, high,
@@ -129,6 +130,19 @@ def binding_statistics(found: Sequence[Sequence[Binding]], draws: int = 9999, se
         corrected=(1 + (largest >= (np.abs(value) - slack) / spread).sum(0)) / (1 + draws),
         images=len(used), objects=sum(map(len, used)),
     )  # fmt: skip
+
+
+def _interval(
+    per_image: Float[np.ndarray, "n l"], generator: np.random.Generator
+) -> tuple[Float[np.ndarray, " l"], Float[np.ndarray, " l"]]:
+    """Give the percentile interval of the mean over images drawn with replacement; NaN for too few of them."""
+    count = len(per_image)
+    if count < FEWEST:
+        nothing = np.full(per_image.shape[1], math.nan)
+        return nothing, nothing
+    times = generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
+    low, high = np.quantile(times @ per_image, [0.025, 0.975], axis=0)
+    return low, high
 
 
 def _against_others(lifts: Float[np.ndarray, "l m"]) -> Float[np.ndarray, "l m"]:

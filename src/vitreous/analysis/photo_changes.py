@@ -5,6 +5,7 @@ both alike answers to change.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -25,12 +26,16 @@ from vitreous.analysis._changes import (
     size_of,
 )
 from vitreous.analysis.head_features import collect_features
+from vitreous.analysis.relation_statistics import FEWEST
 from vitreous.core.errors import InputError
 from vitreous.core.seed import image_generator
 from vitreous.core.shapes import Images
 from vitreous.vit.vit import Vit
 
 AnyWhere: TypeAlias = Literal["reading", "patches"] | Tensor
+ROUNDING = 1e-5
+"""Outputs whose spread is less than this share of their size differ by rounding alone. They are float32, whose last
+digit is 1e-7 of them; what a block's arithmetic makes of it stays below a hundred times as much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +44,13 @@ class Responses:
 
     response    distance between a head's output for the changed and for the original photograph, in units of the root
                 mean square distance of its outputs for all originals from their mean, "n l h". Two photographs that
-                have nothing to do with one another are about 1.4 apart
+                have nothing to do with one another are about 1.4 apart. NaN, like all that follows from it, for a head
+                whose outputs for all originals are the same up to rounding: it has no such unit
     control     the same for noise in place of the change, see `equal_noise`
     excess      mean of response minus control, "l h"
-    low, high   its interval of 95 %, by bootstrap over photographs; one for each head, not for all at once
-    corrected   p for an excess of either sign, corrected for all heads, "l h"
+    low, high   its interval of 95 %, by bootstrap over photographs; one for each head, not for all at once. NaN for
+                fewer than ten photographs
+    corrected   p for an excess of either sign, corrected for all heads that have one, "l h"; 1 / (draws + 1) or more
     size        root mean square of the change over pixels and channels, "n", and `noise` that of the control
     """
 
@@ -118,7 +125,8 @@ def head_responses(
         if changed.shape != images.shape:
             raise InputError(f"The change {name!r} has shape {tuple(changed.shape)}.", "Give one for each photograph.")
     plain = _outputs(vit, images, where, batch)
-    spread = (plain - plain.mean(0)).square().sum(-1).mean(0).sqrt()
+    spread, size = (each.square().sum(-1).mean(0).sqrt() for each in (plain - plain.mean(0), plain))
+    spread = spread.where(spread > ROUNDING * size, math.nan)
     digests = [hashlib.sha256(image.float().cpu().numpy().tobytes()).hexdigest() for image in images]
     found = {}
     for name, changed in changes.items():
@@ -142,7 +150,10 @@ def _outputs(vit: Vit, images: Images, where: AnyWhere, batch: int) -> Float[Ten
 def _interval(
     excess: Float64[Tensor, "n l h"], draws: int, seed: int
 ) -> tuple[Float64[Tensor, "l h"], Float64[Tensor, "l h"]]:
-    """Give the percentile interval of the mean over photographs drawn with replacement."""
+    """Give the percentile interval of the mean over photographs drawn with replacement; NaN for too few of them."""
+    if len(excess) < FEWEST:
+        nothing = torch.full_like(excess[0], math.nan)
+        return nothing, nothing
     drawn = torch.randint(len(excess), (draws, len(excess)), generator=torch.Generator().manual_seed(seed))
     weights = torch.zeros(draws, len(excess), dtype=torch.float64)
     weights.scatter_add_(1, drawn, torch.full_like(weights, 1 / len(excess)))
@@ -152,12 +163,16 @@ def _interval(
 
 
 def _corrected(excess: Float64[Tensor, "n l h"], draws: int, seed: int) -> Float64[Tensor, "l h"]:
-    """Give the share of flips, the true signs among them, whose largest |t| of all heads reaches that of each head."""
+    """Give the share of flips, the true signs among them, whose largest |t| of all heads reaches that of each head.
+
+    A head that is NaN stays NaN and is left out of the largest.
+    """
     flat, count = excess.flatten(1), len(excess)
     coins = torch.randint(2, (draws, count), generator=torch.Generator().manual_seed(seed)).double() * 2 - 1
     means = torch.cat([torch.ones(1, count, dtype=torch.float64), coins]) @ flat / count
     # The mean square does not change with signs, so that t is known from the mean alone.
     variance = (flat.square().mean(0) - means.square()).clamp(min=1e-300)
     size = means.abs() / variance.sqrt()
-    reached = size.amax(1)[:, None] >= size[0] * (1 - 1e-9)
-    return reached.double().mean(0).reshape(excess.shape[1:])
+    unknown = size[0].isnan()
+    reached = size.where(~unknown, 0).amax(1)[:, None] >= size[0] * (1 - 1e-9)
+    return reached.double().mean(0).where(~unknown, math.nan).reshape(excess.shape[1:])

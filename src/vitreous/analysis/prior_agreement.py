@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +14,8 @@ from scipy import stats
 from vitreous.analysis.priors import WIDTHS, Prior, Priors, Severity, Where
 from vitreous.core.errors import DataError, ImageError, InputError
 from vitreous.core.frame import Box, Frame
-from vitreous.core.images import read_photo
+from vitreous.core.image_files import read_file
+from vitreous.core.images import DEFAULT_LIMITS, Fetched, read_photo
 
 Regions: TypeAlias = Sequence[tuple[str | None, Bool[np.ndarray, "height width"]]]
 """Names and masks of what is annotated, on the pixels of the photograph."""
@@ -103,8 +105,9 @@ def judge(
     regions     annotated regions of the photograph. One that is meant and is not there makes the finding unknown
 
     A violation says that a map disagrees with an expectation: the model may be wrong, or the map, or the expectation.
-    Relevance on padding lies in no place. A place wholly outside what the model saw is unknown, unless nothing is
-    expected there. Raises InputError for a map or regions of another size, and for a mask that cannot be read.
+    Relevance on padding lies in no place. A place wholly outside what the model saw is unknown, whatever is expected
+    there: the map had no chance to violate it. Raises InputError for a map or regions of another size, and for a mask
+    that cannot be read.
     """
     if relevance.shape not in {frame.grid, frame.input_size}:
         raise InputError(
@@ -179,7 +182,7 @@ def _judged(
     if not positive.any():
         return finding("unknown", nan, area, outside, f"nothing in the map speaks for {class_name!r}")
     share = float((positive * shares).sum() / positive.sum())
-    if area == 0 and low > 0:
+    if area <= 1e-9:  # edges of the place and of what was seen differ by rounding
         return finding("unknown", share, area, outside, "the model was shown nothing of the place")
     met = low - 1e-9 <= share <= high + 1e-9  # rounding violates nothing
     note = f"the model was shown {1 - outside:.0%} of the place" if outside > 0.005 else ""
@@ -238,13 +241,19 @@ def _raster(mask: Bool[np.ndarray, "height width"], photo_size: tuple[int, int])
     return Cells(down, across, mask)
 
 
-@lru_cache(maxsize=64)
 def _mask(path: str) -> Bool[np.ndarray, "height width"]:
-    """Read a mask: meant where it is light. It is kept, as one mask may serve thousands of maps."""
+    """Read a mask: meant where it is light."""
     try:
-        found: Bool[np.ndarray, "height width"] = np.asarray(read_photo(path).image.convert("L")) >= LIGHT
+        return _decoded(path, read_file(path, DEFAULT_LIMITS.max_bytes))
     except (ImageError, DataError) as problem:
         raise InputError(f"The mask of a prior cannot be used: {problem.cause}", problem.fix) from problem
+
+
+@lru_cache(maxsize=64)
+def _decoded(path: str, content: bytes) -> Bool[np.ndarray, "height width"]:
+    """Decode a mask. It is kept for as long as the file says the same, as one mask may serve thousands of maps."""
+    image = read_photo(Fetched(Path(path).name, lambda _: content)).image
+    found: Bool[np.ndarray, "height width"] = np.asarray(image.convert("L")) >= LIGHT
     return found
 
 

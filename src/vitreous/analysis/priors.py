@@ -104,12 +104,16 @@ class Prior(_Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> "Prior":
-        """Refuse bounds that nothing can meet, or that turn the word round."""
+        """Refuse bounds that nothing can meet, or that turn the word round: "most" below half, "none" above."""
         low, high = self.bounds
         if low > high:
             raise ValueError(f"no share is at least {low:g} and at most {high:g}")
         if self.expect == "none" and self.at_least:
             raise ValueError("expect: none has no at_least; use some or most")
+        if self.expect == "most" and high < 0.5:
+            raise ValueError(f"expect: most with at most {high:g} is not most; use some or none")
+        if self.expect == "none" and high > 0.5:
+            raise ValueError(f"expect: none with at most {high:g} is not none; use some or most")
         return self
 
     def about(self, class_name: str) -> bool:

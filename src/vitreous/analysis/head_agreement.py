@@ -150,7 +150,8 @@ def outlying_heads(isolation: Float[Tensor, "l h"], first: int = 0, times: float
     Chosen on 64 ImageNet photographs with DeiT-tiny. Without the median of the block taken first, heads of block 1 and
     of blocks 7 to 9 were named by turns, which is a matter of the blocks, and none on the average of all photographs.
     With it, head 1 of blocks 7, 8 and 9 is on average, and that of block 8 in 19 photographs. In `bundled:scenes` none
-    is on the average of 60 scenes.
+    is on the average of 60 scenes. That was on photographs squashed to the model's input; cropped, the head of block 9
+    is not named, and on 64 others none: it describes these pictures more than the model (docs/findings.md).
     """
     excess = isolation - isolation.nanmedian(-1, keepdim=True).values
     known = excess[~excess.isnan() & (excess != 0)].double()
